@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Log events of the plugin: one logfmt line each on standard error.
+
+Standard output belongs to the CNI result. The one-shot program must not pay for
+the import of ``logging``; the agent replaces ``sink``.
+"""
+
+import sys
+from collections.abc import Callable
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    plain = text and not any(char in ' "=\n' for char in text)
+    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _to_stderr(level: str, event: str, fields: dict[str, object]) -> None:
+    pairs = [("level", level), ("msg", event), *fields.items()]
+    print(" ".join(f"{key}={_quoted(value)}" for key, value in pairs), file=sys.stderr)
+
+
+sink: Callable[[str, str, dict[str, object]], None] = _to_stderr
+"""Where events go: called with level, event and its fields."""
+
+
+def warn(event: str, **fields: object) -> None:
+    """Report what works but is probably not meant."""
+    sink("warning", event, fields)
+
+
+def error(event: str, **fields: object) -> None:
+    """Report a failure that does not end the call."""
+    sink("error", event, fields)
