@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# `make setup`: system packages (only when root, on Debian, and something is missing), then .venv with
+# everything pinned in requirements-dev.txt and this package. Does nothing, quickly, when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+say() { echo "setup: $*"; }
+die() { echo "setup: $*" >&2; exit 3; }
+
+# One line each: Debian package, and how to see that its content is there already.
+has() { command -v "$1" >/dev/null; }
+has_library() { compgen -G "/usr/lib/*/$1*" >/dev/null || compgen -G "/usr/lib64/$1*" >/dev/null || compgen -G "/usr/lib/$1*" >/dev/null; }
+has_guest_kernel() { compgen -G "/boot/vmlinuz-*" >/dev/null; }
+# Bridge VLAN filtering and 802.1Q links, tried in a namespace that ends with the command.
+kernel_has_vlans() {
+  local try='ip link add b type bridge vlan_filtering 1 && ip link add link b name v type vlan id 2'
+  unshare -Urn sh -c "$try" 2>/dev/null || unshare -n sh -c "$try" 2>/dev/null
+}
+
+missing_packages() {
+  has ip || echo iproute2
+  has nft || echo nftables
+  has_library libnftables.so.1 || echo libnftables1
+  has ping || echo iputils-ping
+  has tcpdump || echo tcpdump
+  has dnsmasq || echo dnsmasq-base
+  has busybox || echo busybox-static
+  has modprobe || echo kmod
+  has gcc || echo gcc
+  has gcc && [ -e /usr/include/stdlib.h ] || echo libc6-dev
+  has containerd || echo containerd
+  [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || echo containernetworking-plugins
+  has iptables || echo iptables
+  if [ "$(uname -m)" = x86_64 ]; then
+    has qemu-system-x86_64 || echo qemu-system-x86
+    has_guest_kernel || kernel_has_vlans || echo linux-image-amd64
+  fi
+}
+
+# The first interpreter on PATH that is new enough.
+find_python() {
+  local name
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    if has "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      "$name" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
+  return 1
+}
+
+install_packages() {
+  if [ "$(id -u)" = 0 ] && has apt-get; then
+    say "apt-get install $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+      die "cannot install $*: apt-get failed, see above"
+  elif has apt-get; then
+    die "these packages are missing; run: sudo apt-get install --no-install-recommends $*"
+  else
+    die "what these Debian packages hold is missing; install your distribution's: $*"
+  fi
+}
+
+packages=$(missing_packages | sort -u | tr '\n' ' ')
+# shellcheck disable=SC2086  # a list of words
+[ -z "$packages" ] || install_packages $packages
+python=$(find_python) || { install_packages python3 python3-venv; python=$(find_python); } ||
+  die "Python 3.11 or newer is needed, as python3 or python3.N on PATH"
+
+mkdir -p .cache
+exec 9>.cache/setup.lock
+flock 9 # two `make` at a time share one environment
+want=$({ pwd; "$python" --version; cat pyproject.toml requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
+if [ "$want" = "$(cat .venv/.stamp 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then
+  say "up to date ($(.venv/bin/python --version), .venv)"
+  exit 0
+fi
+
+say "creating .venv with $python"
+rm -f .venv/.stamp
+if ! "$python" -m venv --clear .venv >.cache/venv.log 2>&1; then
+  install_packages python3-venv
+  "$python" -m venv --clear .venv
+fi
+pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
+"${pip[@]}" install -r requirements-dev.txt
+"${pip[@]}" install --no-build-isolation --no-deps --editable .
+# Python is slow in an emulated guest: it must find byte code, and can write none there.
+.venv/bin/python -m compileall -q -j 0 src
+echo "$want" >.venv/.stamp
+say "done"
