@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What a lab is made of, as data, and the pure function that plans it.
+
+Everything a lab makes can be found again by name: its network namespaces begin
+with ``NETNS_PREFIX``, every link lives in one of them, every file in the state
+directory. So cleaning up needs no record of what was done.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from spanbridge.base.errors import InputError
+from spanbridge.base.names import VLAN_MAX, IfName, VlanId
+
+NETNS_PREFIX: Final = "sb-lab-"
+FABRIC_NETNS: Final = f"{NETNS_PREFIX}fabric"
+FABRIC_BRIDGE: Final = IfName("fabric")
+NODE_BRIDGE: Final = IfName("br-mig")
+UPLINK: Final = IfName("eth1")
+POD_INTERFACE: Final = IfName("migration0")
+"""Name that KubeVirt gives to the interface. Source: KubeVirt 1.7, apimachinery types.go."""
+
+MTU_DEFAULT: Final = 1500
+MTU_MIN: Final = 576
+MTU_MAX: Final = 65535
+NODES_MAX: Final = 32
+"""Nodes of all clusters together: every ordered pair is pinged."""
+
+_CLUSTER_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,9}[a-z0-9])?")
+# Letters and digits of generated pod names; vowels are left out there too.
+# Source: Kubernetes 1.34, apimachinery/pkg/util/rand.
+_SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Consecutive IPv4 addresses, both ends included."""
+
+    first: ipaddress.IPv4Address
+    last: ipaddress.IPv4Address
+
+    def __contains__(self, address: ipaddress.IPv4Address) -> bool:
+        """Tell whether ``address`` lies in the range."""
+        return self.first <= address <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """
+    A pod on a node, attached to one network.
+
+    Attributes:
+        name: As Kubernetes would name it.
+        netns: Name of its network namespace.
+        container_id: What the runtime tells the CNI program.
+        network: Name of the network.
+        vlan: VLAN in the network's configuration; None leaves the key out.
+        addresses: What the network hands out on this node, to nobody else.
+    """
+
+    name: str
+    netns: str
+    container_id: str
+    network: str
+    vlan: VlanId | None
+    addresses: AddressRange
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """
+    A node: a network namespace with a bridge whose uplink leads to the fabric.
+
+    Attributes:
+        name: Cluster and number, for example east-1; also the fabric's port to it.
+        cluster: Name of its cluster.
+        netns: Name of its network namespace.
+        handler: Its virt-handler.
+    """
+
+    name: str
+    cluster: str
+    netns: str
+    handler: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes that belong together."""
+
+    name: str
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabParameters:
+    """
+    What a user chooses; a plan follows from it alone.
+
+    Attributes:
+        clusters: Names, in the order shown.
+        nodes: Nodes in each cluster.
+        vlan: VLAN of the migration network.
+        subnet: Subnet of the migration network, IPv4.
+        mtu: MTU of fabric, bridges and pods, in bytes.
+    """
+
+    clusters: tuple[str, ...] = ("east", "west")
+    nodes: int = 2
+    vlan: int = 2
+    subnet: str = "10.88.0.0/24"
+    mtu: int = MTU_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """
+    The whole plan.
+
+    Attributes:
+        parameters: What it was planned from.
+        clusters: Clusters in the order shown.
+        vlan: VLAN of the migration network.
+        subnet: Its subnet.
+        gateway: First host address, kept free for a router.
+        mtu: In bytes.
+        outsider: Pod for the negative proof, on ``outsider_node``: no VLAN in its network.
+    """
+
+    parameters: LabParameters
+    clusters: tuple[Cluster, ...]
+    vlan: VlanId
+    subnet: ipaddress.IPv4Network
+    gateway: ipaddress.IPv4Address
+    mtu: int
+    outsider: Pod
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node, cluster by cluster."""
+        return tuple(node for cluster in self.clusters for node in cluster.nodes)
+
+    @property
+    def outsider_node(self) -> Node:
+        """Where the pod of the negative proof runs: beside a virt-handler, on its bridge."""
+        return self.nodes[0]
+
+    def attachments(self) -> Iterator[tuple[Node, Pod]]:
+        """Every virt-handler with its node; the outsider is attached by verify alone."""
+        return ((node, node.handler) for node in self.nodes)
+
+
+def plan_lab(parameters: LabParameters) -> Lab:
+    """
+    Plan clusters, nodes, pods and their addresses.
+
+    Raises:
+        InputError: A parameter cannot be used; the message says what to give instead.
+    """
+    _check_clusters(parameters.clusters)
+    _check_number("--nodes", parameters.nodes, 1, NODES_MAX // len(parameters.clusters))
+    _check_number("--vlan", parameters.vlan, 2, VLAN_MAX)
+    _check_number("--mtu", parameters.mtu, MTU_MIN, MTU_MAX)
+    subnet = _parse_subnet(parameters.subnet)
+    vlan = VlanId(parameters.vlan)
+    names = [
+        (cluster, f"{cluster}-{number}")
+        for cluster in parameters.clusters
+        for number in range(1, parameters.nodes + 1)
+    ]
+    *slices, last = cut_addresses(subnet, len(names) + 1)
+    nodes = [
+        Node(name, cluster, f"{NETNS_PREFIX}{name}", _handler(name, vlan, addresses))
+        for (cluster, name), addresses in zip(names, slices, strict=True)
+    ]
+    return Lab(
+        parameters=parameters,
+        clusters=tuple(
+            Cluster(name, tuple(node for node in nodes if node.cluster == name))
+            for name in parameters.clusters
+        ),
+        vlan=vlan,
+        subnet=subnet,
+        gateway=subnet[1],
+        mtu=parameters.mtu,
+        outsider=_outsider(nodes[0].name, last),
+    )
+
+
+def cut_addresses(subnet: ipaddress.IPv4Network, parts: int) -> tuple[AddressRange, ...]:
+    """
+    Cut the host addresses of ``subnet`` into equal ranges that share no address.
+
+    The first host address is left out: it is the gateway's.
+
+    Raises:
+        InputError: There are fewer addresses than parts.
+    """
+    free = subnet.num_addresses - 3  # the network's own, the gateway's, the broadcast address
+    size = free // parts
+    if size < 1:
+        raise InputError(
+            f"cannot cut {subnet} into {parts} ranges: it has {max(free, 0)} free addresses",
+            hint="give a larger --subnet or fewer --nodes",
+        )
+    starts = (2 + part * size for part in range(parts))
+    return tuple(AddressRange(subnet[start], subnet[start + size - 1]) for start in starts)
+
+
+def _handler(node: str, vlan: VlanId, addresses: AddressRange) -> Pod:
+    return Pod(
+        name=f"virt-handler-{_suffix(node)}",
+        netns=f"{NETNS_PREFIX}{node}.virt-handler",
+        container_id=f"{NETNS_PREFIX}{node}-virt-handler",
+        network="bridge-net",
+        vlan=vlan,
+        addresses=addresses,
+    )
+
+
+def _outsider(node: str, addresses: AddressRange) -> Pod:
+    return Pod(
+        name="outsider",
+        netns=f"{NETNS_PREFIX}{node}.outsider",
+        container_id=f"{NETNS_PREFIX}{node}-outsider",
+        network="no-vlan-net",
+        vlan=None,
+        addresses=addresses,
+    )
+
+
+def _suffix(node: str) -> str:
+    digest = hashlib.sha256(node.encode()).digest()
+    return "".join(_SUFFIX_LETTERS[byte % len(_SUFFIX_LETTERS)] for byte in digest[:5])
+
+
+def _check_clusters(names: tuple[str, ...]) -> None:
+    hint = "give different names of at most 11 lower-case letters, digits and dashes"
+    if not names or len(set(names)) != len(names):
+        raise InputError(
+            f"cannot use --clusters {','.join(names)!r}: names missing or repeated", hint=hint
+        )
+    for name in names:
+        if _CLUSTER_NAME.fullmatch(name) is None:
+            raise InputError(f"cannot use --clusters: {name!r} is no cluster name", hint=hint)
+    if len(names) > NODES_MAX:
+        raise InputError(f"cannot use --clusters: more than {NODES_MAX}", hint=hint)
+
+
+def _check_number(option: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InputError(f"cannot use {option} {value}", hint=f"give {least} to {most}")
+
+
+def _parse_subnet(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise InputError(
+            f"cannot use --subnet {text!r}: {error}", hint="give an IPv4 network, like 10.88.0.0/24"
+        ) from error
