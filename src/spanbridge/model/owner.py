@@ -32,6 +32,11 @@ class Owner:
     container_id: ContainerId
     ifname: IfName
 
+    @classmethod
+    def of(cls, network: str, container_id: str, ifname: str) -> "Owner":
+        """Make an owner from plain text that was checked elsewhere."""
+        return cls(NetworkName(network), ContainerId(container_id), IfName(ifname))
+
     @property
     def tag(self) -> str:
         """Tag of 37 ASCII characters, the same on every node and in every version."""

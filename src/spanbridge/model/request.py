@@ -54,7 +54,7 @@ def _require(environ: Mapping[str, str], names: list[str], verb: str) -> None:
         )
 
 
-def parse_request(environ: Mapping[str, str], stdin: bytes) -> Request:
+def parse_request(environ: Mapping[str, str], stdin: bytes = b"") -> Request:
     """
     Read the CNI variables.
 

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as the network's router: gateway addresses, the VLAN's interface, forwarding."""
+
+import errno
+import hashlib
+from typing import Final
+
+from spanbridge.base.errors import Code, NodeError
+from spanbridge.base.names import IfName
+from spanbridge.bridge.link import READY, default_pvid, port_messages, raise_port
+from spanbridge.base.undo import Undo
+from spanbridge.bridge.site import Site, random_mac
+from spanbridge.model.addresses import Cidr, ip_from_text
+from spanbridge.model.desired import GatewayState
+from spanbridge.model.owner import PREFIX
+from spanbridge.rtnl import (
+    Address,
+    Link,
+    add_vlans,
+    del_address,
+    del_link,
+    new_address,
+    new_veth,
+    set_link,
+)
+
+GATEWAY_ALIAS: Final = f"{PREFIX}gateway"
+"""How the alias of a VLAN interface starts that we made, at both of its ends."""
+
+_GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.EADDRNOTAVAIL})
+_THERE: Final = frozenset({errno.EEXIST})
+
+FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+
+
+def gateway_port_name(device: IfName) -> IfName:
+    """Name the bridge port of a VLAN's interface."""
+    return IfName("veth" + hashlib.sha256(f"gateway\0{device}".encode()).hexdigest()[:8])
+
+
+def cidr_of(address: Address) -> Cidr:
+    """Turn what the kernel reports into a ``Cidr``."""
+    ip = ip_from_text(address.address)
+    if ip is None:
+        raise AssertionError("the kernel reports addresses in its own notation")
+    return Cidr(ip, address.prefix_length)
+
+
+def _unusable(device: IfName, cause: str) -> NodeError:
+    return NodeError(
+        f"cannot use {device} for the gateway: {cause}",
+        hint=f"remove it (ip link del {device}) or rename it; the next ADD makes the right one",
+        code=Code.BRIDGE_UNSUITABLE,
+    )
+
+
+def vlan_port(site: Site, want: GatewayState, bridge: Link, device: Link) -> Link | None:
+    """
+    Find the bridge port behind a VLAN's interface.
+
+    Returns:
+        The port of a veth; None for an 802.1Q interface on the bridge itself.
+
+    Raises:
+        NodeError: The interface is something else, or belongs to another bridge or VLAN.
+    """
+    if device.kind == "vlan":
+        if device.link != bridge.index or device.vlan_id != want.vlan:
+            raise _unusable(want.device, f"it is not VLAN {want.vlan} of {bridge.name}")
+        return None
+    port = site.node.link(device.link) if device.kind == "veth" and device.link else None
+    if port is None or port.link != device.index or port.master != bridge.index:
+        raise _unusable(want.device, f"it is not connected to a port of {bridge.name}")
+    return port
+
+
+def _create_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> None:
+    peer = gateway_port_name(want.device)
+    undo.push(_remove_device, site, want, bridge)
+    site.node.request(
+        new_veth(want.device, peer=peer, mac=random_mac(), peer_mac=random_mac(), mtu=bridge.mtu),
+        set_link(want.device, alias=f"{GATEWAY_ALIAS} of VLAN {want.vlan} of {bridge.name}"),
+        set_link(peer, alias=f"{GATEWAY_ALIAS} port of {want.device}", master=bridge.index),
+    )
+
+
+def _remove_device(site: Site, want: GatewayState, bridge: Link) -> None:
+    with site.bridge_lock(IfName(bridge.name)):
+        device = site.node.link(want.device)
+        if device is not None and device.alias.startswith(GATEWAY_ALIAS):
+            if not others_use_vlan(site, bridge, want.vlan):
+                site.node.request(del_link(index=device.index), tolerate=_GONE)
+
+
+def others_use_vlan(site: Site, bridge: Link, vlan: int) -> bool:
+    """
+    Tell whether anybody on ``bridge`` may need the gateway of ``vlan``.
+
+    That is an attachment of ours in it, or any port that has it as its access VLAN
+    (one that the reference plugin made); an uplink carries it tagged and does not count.
+    """
+    vlans = site.node.vlans()
+
+    def uses(port: Link) -> bool:
+        if port.alias.startswith(GATEWAY_ALIAS):
+            return False
+        ours = port.alias.startswith(PREFIX)
+        return any(
+            each.vid <= vlan <= each.vid_end and (ours or each.pvid)
+            for each in vlans.get(port.index, ())
+        )
+
+    return any(uses(port) for port in site.node.links(master=bridge.index))
+
+
+def _ensure_vlan_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> Link:
+    device = site.node.link(want.device)
+    if device is None:
+        _create_device(site, want, bridge, undo)
+        device = site.node.link(want.device)
+    if device is None or want.port is None:
+        raise _unusable(want.device, "it was removed while we made it")
+    port = vlan_port(site, want, bridge, device)
+    if port is None:
+        site.node.request(add_vlans(bridge.index, [(want.vlan, want.vlan)], on_self=True))
+    else:
+        _ensure_vlan_port(site, want, bridge, port)
+    site.host.write_sysctls([(f"net/ipv6/conf/{device.name}/accept_ra", "0")], missing_ok=True)
+    if not device.up:
+        site.node.request(set_link(device.index, up=True))
+    return device
+
+
+def _ensure_vlan_port(site: Site, want: GatewayState, bridge: Link, port: Link) -> None:
+    pvids = [each for each in site.node.port_vlans(port.index) if each.pvid]
+    right = any(each.vid == want.vlan and each.untagged for each in pvids)
+    if not right and want.port is not None:
+        site.node.request(
+            *port_messages(port.index, want.port, default_pvid=default_pvid(bridge), isolate=False)
+        )
+    if not port.up:
+        raise_port(site.host, site.node, port)
+
+
+def _clear_conflicts(
+    site: Site, want: GatewayState, device: Link, new: Cidr, undo: Undo
+) -> None:
+    """Refuse or remove addresses whose network overlaps; disjoint ones may share the device."""
+    family = 2 if new.version == 4 else 10
+    for seen in site.node.addresses(device.index, family=family):
+        old = cidr_of(seen)
+        if old == new or not old.overlaps(new) or seen.is_link_local:
+            continue
+        if not want.replace_conflicting:
+            raise NodeError(
+                f"cannot add gateway address {new} to {device.name}: it has {old}, whose network"
+                " overlaps",
+                hint=f'write "forceAddress": true, or run: ip addr del {old} dev {device.name}',
+                code=Code.BRIDGE_UNSUITABLE,
+            )
+        site.node.request(
+            del_address(device.index, str(old.ip), old.prefix_length), tolerate=_GONE
+        )
+        undo.push(
+            site.node.request,
+            new_address(device.index, str(old.ip), old.prefix_length),
+            tolerate=_THERE | _GONE,
+        )
+
+
+def _ensure_address(
+    site: Site, want: GatewayState, device: Link, new: Cidr, undo: Undo
+) -> bool:
+    present = {cidr_of(seen) for seen in site.node.addresses(device.index)}
+    if new in present:
+        return False
+    _clear_conflicts(site, want, device, new, undo)
+    site.node.request(
+        new_address(device.index, str(new.ip), new.prefix_length, nodad=new.version == 6),
+        tolerate=_THERE,
+    )
+    undo.push(_withdraw, site, want, device, new)
+    return True
+
+
+def _withdraw(site: Site, want: GatewayState, device: Link, address: Cidr) -> None:
+    """Take a gateway address back, unless another attachment has come to rely on it."""
+    bridge = device if not want.vlan else site.node.link(IfName(device.name.rpartition(".")[0]))
+    if bridge is None:
+        return
+    with site.bridge_lock(IfName(bridge.name)):
+        ports = site.node.links(master=bridge.index)
+        if not any(port.alias.startswith(PREFIX) and f" {READY}" in port.alias for port in ports):
+            site.node.request(
+                del_address(device.index, str(address.ip), address.prefix_length), tolerate=_GONE
+            )
+
+
+def ensure_gateway(site: Site, want: GatewayState | None, bridge: Link, undo: Undo) -> Link | None:
+    """
+    Put the gateway addresses on the bridge or on the VLAN's own interface, and forward.
+
+    Returns:
+        The VLAN's interface as observed, or None when the bridge itself is the gateway
+        or there is none.
+
+    Raises:
+        NodeError: A conflicting address, or an interface that cannot serve.
+    """
+    if want is None:
+        return None
+    with site.bridge_lock(IfName(bridge.name)):
+        device = _ensure_vlan_device(site, want, bridge, undo) if want.vlan else bridge
+        added = [_ensure_address(site, want, device, each, undo) for each in want.addresses]
+        if any(added):
+            _pin_mac(site, device)
+    site.host.write_sysctls(
+        [(FORWARDING[family], "1") for family in want.families], missing_ok=False
+    )
+    return site.node.link(want.device) if want.vlan else None
+
+
+def _pin_mac(site: Site, device: Link) -> None:
+    """Keep the kernel from giving an adopted bridge another MAC when its ports change."""
+    seen = site.node.link(device.index)
+    if seen is not None and seen.kind == "bridge" and seen.mac.strip("0:"):
+        site.node.request(set_link(seen.index, mac=seen.mac))

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bridge, the veth pair, and the port: everything below the addresses."""
+
+import errno
+from dataclasses import dataclass
+from typing import Final
+
+from spanbridge.base.errors import Code, KernelError, NodeError
+from spanbridge.base.names import IfIndex, IfName, MacAddress
+from spanbridge.base.undo import Undo
+from spanbridge.bridge.site import Site, random_mac
+from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState
+from spanbridge.model.owner import Owner
+from spanbridge.rtnl import (
+    Link,
+    Message,
+    NetNs,
+    Rtnl,
+    add_vlans,
+    del_link,
+    del_vlans,
+    new_bridge,
+    new_veth,
+    set_link,
+    set_port,
+)
+
+PORT_NAMES: Final = 4
+"""How many names are tried for the host port before we give up."""
+
+PORT_WAIT_S: Final = 10.0
+"""Seconds that a new port may take to come up; usually it is up at once."""
+
+READY: Final = "ready"
+READY_WITH_FIREWALL: Final = "ready+firewall"
+"""States in a port's alias; "pending" comes before them."""
+
+_GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """
+    The links as they were observed after the change.
+
+    Attributes:
+        bridge: The bridge.
+        port: The host end.
+        sandbox: The sandbox end.
+    """
+
+    bridge: Link
+    port: Link
+    sandbox: Link
+
+
+def _unsuitable(subject: str, cause: str, hint: str) -> NodeError:
+    return NodeError(f"cannot use {subject}: {cause}", hint=hint, code=Code.BRIDGE_UNSUITABLE)
+
+
+def refuse_unsuitable(found: Link | None, want: BridgeState) -> None:
+    """
+    Refuse a link that cannot serve as the bridge; None (no such link) is fine.
+
+    Raises:
+        NodeError: Not a bridge, or VLANs are wanted and it does not filter them: its
+            ports would talk untagged and unseparated, without any error.
+    """
+    if found is None:
+        return
+    if found.bridge is None:
+        raise _unsuitable(
+            f"bridge {want.name}",
+            f"the link of this name is of kind {found.kind or 'device'!r}",
+            'name another "bridge", or remove that link',
+        )
+    if want.vlan_filtering and not found.bridge.vlan_filtering:
+        raise _unsuitable(
+            f"bridge {want.name}",
+            "it does not filter VLANs, so vlan and vlanTrunk would have no effect",
+            f"run: ip link set dev {want.name} type bridge vlan_filtering 1",
+        )
+
+
+def _create_bridge(site: Site, want: BridgeState, undo: Undo) -> None:
+    create = new_bridge(want.name, mac=random_mac(), vlan_filtering=want.vlan_filtering)
+    try:
+        site.node.request(create)
+    except KernelError as exc:
+        if exc.errno == errno.EEXIST:  # made by somebody who does not take our lock
+            return
+        if exc.errno == errno.EOPNOTSUPP and want.vlan_filtering:
+            raise _unsuitable(
+                f"bridge {want.name}",
+                "this kernel cannot filter VLANs on a bridge",
+                "use a kernel with CONFIG_BRIDGE_VLAN_FILTERING",
+            ) from exc
+        raise
+    undo.push(_remove_unused_bridge, site, want.name)
+    if want.mtu:
+        # Only a change after creation is kept when ports come and go.
+        site.node.request(set_link(want.name, mtu=want.mtu))
+
+
+def _remove_unused_bridge(site: Site, name: IfName) -> None:
+    with site.bridge_lock(name):
+        bridge = site.node.link(name)
+        if bridge is not None and not site.node.links(master=bridge.index):
+            site.node.request(del_link(index=bridge.index), tolerate=_GONE)
+
+
+def _ensure_bridge(site: Site, want: BridgeState, undo: Undo) -> Link:
+    """Create or adopt the bridge; the caller holds its lock."""
+    found = site.node.link(want.name)
+    if found is None:
+        _create_bridge(site, want, undo)
+        found = site.node.link(want.name)
+    refuse_unsuitable(found, want)
+    if found is None:
+        raise NodeError(f"cannot use bridge {want.name}: it was removed while we made it")
+    # A bridge that takes router advertisements of its pods would be led by them.
+    site.host.write_sysctls([(f"net/ipv6/conf/{want.name}/accept_ra", "0")], missing_ok=True)
+    promisc = True if want.promisc and not found.promisc else None
+    if promisc:
+        undo.push(
+            site.node.request, set_link(found.index, promisc=False), tolerate=_GONE
+        )
+    if promisc or not found.up:
+        site.node.request(set_link(found.index, up=True, promisc=promisc))
+    return found
+
+
+def port_of(node: Rtnl, owner: Owner) -> Link | None:
+    """Find the host port of ``owner`` by its names; a stranger's link is none."""
+    for attempt in range(PORT_NAMES):
+        found = node.link(owner.port_name(attempt))
+        if found is not None and found.kind == "veth" and _may_be_ours(found, owner):
+            return found
+    return None
+
+
+def _may_be_ours(found: Link, owner: Owner) -> bool:
+    # Without alias: killed between creation and the mark; the name is a hash of the owner.
+    return not found.alias or found.alias.startswith(owner.tag)
+
+
+def is_ready(port: Link, owner: Owner) -> bool:
+    """Tell whether ADD finished with this port."""
+    return port.alias.startswith(f"{owner.tag} {READY}")
+
+
+def _refuse_existing(site: Site, want: DesiredAttachment) -> None:
+    """Refuse a second ADD; clear away what a killed one left."""
+    inside = site.inside.link(want.sandbox.ifname)
+    port = port_of(site.node, want.owner)
+    if port is not None and not is_ready(port, want.owner):
+        site.node.request(del_link(index=port.index), tolerate=_GONE)
+        inside = site.inside.link(want.sandbox.ifname)
+        port = None
+    if inside is not None or port is not None:
+        where = f"{want.sandbox.ifname} in {site.sandbox_path}" if inside else f"host port {port.name}" if port else ""
+        raise NodeError(
+            f"cannot add interface {want.sandbox.ifname}: {where} already exists",
+            hint="DEL this attachment first, or use another CNI_IFNAME",
+            code=Code.INTERFACE_EXISTS,
+        )
+
+
+def _free_port_name(node: Rtnl, owner: Owner) -> IfName:
+    for attempt in range(PORT_NAMES):
+        name = owner.port_name(attempt)
+        if node.link(name) is None:
+            return name
+    raise NodeError(
+        f"cannot name the host port: {PORT_NAMES} candidates are taken",
+        hint=f"look at: ip link show {owner.port_name()}",
+        code=Code.INTERFACE_EXISTS,
+    )
+
+
+def port_messages(
+    port: IfIndex, want: PortState, *, default_pvid: int, isolate: bool = True
+) -> list[Message]:
+    """
+    Build what makes a fresh port as wanted, without reading it first.
+
+    Args:
+        port: The port's index.
+        want: What it shall be.
+        default_pvid: What the bridge gives to a new port; 0 for a bridge that gives
+            nothing or does not filter.
+        isolate: False leaves the flags of the port alone.
+    """
+    messages = [set_port(port, hairpin=want.hairpin, isolated=want.isolated)] if isolate else []
+    ranges = [(each.first, each.last) for each in want.tagged]
+    if default_pvid and not want.keep_default_vlan and default_pvid != want.pvid:
+        messages.append(del_vlans(port, [(default_pvid, default_pvid)]))
+    if want.pvid is not None:
+        messages.append(add_vlans(port, [(want.pvid, want.pvid)], pvid=True, untagged=True))
+    if ranges:
+        messages.append(add_vlans(port, ranges))
+    return messages
+
+
+def default_pvid(bridge: Link) -> int:
+    """Return the VLAN that a new port of ``bridge`` is given; 0 for none."""
+    if bridge.bridge is None or not bridge.bridge.vlan_filtering:
+        return 0
+    return bridge.bridge.default_pvid or 0
+
+
+def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) -> Link:
+    name = _free_port_name(site.node, want.owner)
+    mac: MacAddress = want.sandbox.mac or random_mac()
+    create = new_veth(
+        name,
+        peer=want.sandbox.ifname,
+        mac=random_mac(),
+        peer_mac=mac,
+        mtu=want.sandbox.mtu or None,
+        master=bridge.index,
+        txqlen=0,
+        peer_netns=site.entered,
+    )
+    undo.push(_remove_pair, site, want.owner, name)
+    site.node.request(create, set_link(name, alias=want.owner.alias("pending")))
+    port = site.node.link(name)
+    if port is None:
+        raise NodeError(f"cannot use host port {name}: it was removed while we made it")
+    return port
+
+
+def _remove_pair(site: Site, owner: Owner, name: IfName) -> None:
+    port = site.node.link(name)
+    if port is not None and port.kind == "veth" and _may_be_ours(port, owner):
+        site.node.request(del_link(index=port.index), tolerate=_GONE)
+
+
+def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
+    """
+    Make the bridge and a port on it, with its VLANs; the sandbox end stays down.
+
+    The port is down until its VLANs are right, so no frame passes in the wrong one.
+
+    Raises:
+        NodeError: The bridge is unsuitable, or the interface is there already.
+        KernelError: The kernel refused; what was done is on ``undo``.
+    """
+    with site.bridge_lock(want.bridge.name):
+        _refuse_existing(site, want)
+        bridge = _ensure_bridge(site, want.bridge, undo)
+        port = _create_pair(site, want, bridge, undo)
+        messages = port_messages(port.index, want.port, default_pvid=default_pvid(bridge))
+        site.node.request(*messages)
+    raise_port(site.host, site.node, port)
+    inside = site.inside.link(want.sandbox.ifname)
+    if inside is None:
+        raise NodeError(f"cannot use {want.sandbox.ifname}: it was removed while we made it")
+    return Attached(bridge, port, inside)
+
+
+def raise_port(host: NetNs, node: Rtnl, port: Link) -> None:
+    """Set a port up, deaf to router advertisements from the first moment."""
+    host.write_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], missing_ok=True)
+    node.request(set_link(port.index, up=True))
+
+
+def wait_for_port(site: Site, port: Link) -> Link:
+    """
+    Wait until the port forwards.
+
+    Raises:
+        NodeError: It did not come up within ``PORT_WAIT_S``.
+    """
+
+    def forwards(link: Link) -> bool:
+        return link.operstate == "up" and (link.port is None or link.port.forwarding)
+
+    seen = site.node.wait_link(port.index, forwards, timeout_s=PORT_WAIT_S)
+    if seen is None or not forwards(seen):
+        state = seen.operstate if seen else "gone"
+        raise NodeError(
+            f"cannot use host port {port.name}: it is {state} after {PORT_WAIT_S:.0f} s",
+            hint=f"look at: bridge -d link show dev {port.name}",
+        )
+    return seen
+
+
+def mark_ready(site: Site, want: DesiredAttachment, attached: Attached) -> None:
+    """
+    Write on the port that ADD has finished; until then a repeated ADD starts over.
+
+    The mark also says whether the firewall holds entries, so that DEL need not load
+    libnftables to find out.
+    """
+    state = READY_WITH_FIREWALL if want.masquerade or want.spoof_check else READY
+    site.node.request(set_link(attached.port.index, alias=want.owner.alias(state)))
+
+
+def may_have_firewall(port: Link | None, owner: Owner) -> bool:
+    """Tell whether the firewall may hold entries of the attachment with this port."""
+    return port is not None and not port.alias.startswith(f"{owner.tag} {READY} ")

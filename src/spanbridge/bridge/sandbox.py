@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox end: sysctls, addresses, link state, routes, duplicate detection."""
+
+import time
+from typing import Final
+
+from spanbridge.base.errors import AddressError, Code, NodeError
+from spanbridge.bridge.link import Attached
+from spanbridge.bridge.site import Site
+from spanbridge.model.desired import SandboxState
+from spanbridge.rtnl import Message, new_address, new_route, set_link
+
+DAD_WAIT_S: Final = 10.0
+"""Seconds that duplicate detection may take. RFC 4862 with the kernel's defaults: 1 to 2 s."""
+
+SCOPE_LINK: Final = 253
+"""Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
+
+AF_INET6: Final = 10
+
+
+def sysctls(want: SandboxState) -> list[tuple[str, str]]:
+    """List the sysctls of the sandbox end; those of a kernel without IPv6 are skipped."""
+    v6, v4 = f"net/ipv6/conf/{want.ifname}", f"net/ipv4/conf/{want.ifname}"
+    pairs = [(f"{v6}/accept_dad", "1" if want.duplicate_detection else "0")]
+    if want.duplicate_detection:
+        # A hairpin port reflects our own probes; enhanced DAD (RFC 7527) knows them.
+        pairs.append((f"{v6}/enhanced_dad", "1"))
+    pairs += [(f"{v4}/arp_notify", "1"), (f"{v6}/ndisc_notify", "1")]
+    if any(address.version == 6 for address in want.addresses):
+        pairs += [
+            ("net/ipv6/conf/lo/disable_ipv6", "0"),
+            (f"{v6}/disable_ipv6", "0"),
+            (f"{v6}/keep_addr_on_down", "1"),
+        ]
+    return pairs
+
+
+def _messages(want: SandboxState, index: int) -> list[Message]:
+    """Addresses before the link is up (so it announces them), routes after."""
+    batch = [
+        new_address(
+            index,
+            str(address.ip),
+            address.prefix_length,
+            nodad=address.version == 6 and not want.duplicate_detection,
+        )
+        for address in want.addresses
+    ]
+    batch.append(set_link(index, up=True))
+    for route in want.routes:
+        on_link = not route.gw and route.dst.version == 4 and route.scope is None
+        batch.append(
+            new_route(
+                str(route.dst),
+                gateway=route.gw or None,
+                oif=index,
+                table=route.table,
+                priority=route.priority or None,
+                scope=SCOPE_LINK if on_link else route.scope,
+                mtu=route.mtu or None,
+                advmss=route.advmss or None,
+                append=True,
+            )
+        )
+    return batch
+
+
+def ensure_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
+    """
+    Address the sandbox end and set it up.
+
+    There is nothing to undo: all of it goes with the link.
+
+    Raises:
+        KernelError: An address or route was refused.
+        AddressError: IPv6 duplicate detection found the address in use.
+    """
+    if not want.up:
+        return
+    index = attached.sandbox.index
+    if not want.layer3:
+        site.inside.request(set_link(index, up=True))
+        return
+    site.entered.write_sysctls(sysctls(want), missing_ok=True)
+    site.inside.request(*_messages(want, index))
+    if want.duplicate_detection and any(address.version == 6 for address in want.addresses):
+        _wait_for_dad(site, index)
+
+
+def _wait_for_dad(site: Site, index: int) -> None:
+    deadline = time.monotonic() + DAD_WAIT_S
+    while True:
+        seen = site.inside.addresses(index, family=AF_INET6)
+        failed = [address.address for address in seen if address.dad_failed]
+        if failed:
+            raise AddressError(
+                f"cannot use address {failed[0]}: another host on the link has it",
+                hint="find the other host, or exclude the address from the range",
+                code=Code.ADDRESS_DUPLICATE,
+            )
+        if not any(address.tentative for address in seen):
+            return
+        if time.monotonic() > deadline:
+            raise NodeError(
+                f"cannot finish duplicate address detection within {DAD_WAIT_S:.0f} s",
+                hint='check the link, or write "enabledad": false',
+            )
+        time.sleep(0.02)

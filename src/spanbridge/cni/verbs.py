@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The verbs of the bridge plugin.
+
+Each takes a ``Call`` and works in the caller's network namespace. The same code
+serves the one-shot program and, later, the agent.
+
+Source: CNI specification 1.1.0, section 2 "CNI operations".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from spanbridge import bridge
+from spanbridge.base import log
+from spanbridge.base.errors import (
+    CallError,
+    Code,
+    ConfigError,
+    MismatchError,
+    NodeError,
+    NotReadyError,
+    ReleaseError,
+    SpanbridgeError,
+)
+from spanbridge.base.names import MacAddress
+from spanbridge.base.undo import Undo
+from spanbridge.bridge import Attached, Site
+from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired
+from spanbridge.ipam import Ipam, IpamCall, open_for_release, open_ipam
+from spanbridge.model.desired import DesiredAttachment
+from spanbridge.model.netconf import (
+    NetConf,
+    parse_netconf,
+    parse_valid_attachments,
+    requested_mac,
+)
+from spanbridge.model.owner import Owner
+from spanbridge.model.reader import Node
+from spanbridge.model.release import ReleaseConf, parse_release_conf
+from spanbridge.model.request import Request, parse_args
+from spanbridge.model.result import CniResult, Interface, IpConfig, merge_results
+from spanbridge.model.version import require_verb
+from spanbridge.rtnl import Link, NetNs
+
+KNOWN_ARGS: Final = frozenset({"MAC", "IP", "GATEWAY"})
+"""Keys of CNI_ARGS that the bridge or a built-in IPAM reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One call and the surroundings it works in.
+
+    Attributes:
+        request: Environment and standard input.
+        root: The decoded configuration.
+        host: The caller's network namespace.
+        run_dir: Directory for locks.
+    """
+
+    request: Request
+    root: Node
+    host: NetNs
+    run_dir: Path
+
+    def owner(self, conf: NetConf | ReleaseConf) -> Owner:
+        """Name the attachment that this call is about."""
+        return Owner(conf.name, self.request.container_id, self.request.ifname)
+
+
+def _warn_unknown(conf: NetConf) -> None:
+    for key in conf.unknown:
+        near = {"nearest": key.nearest} if key.nearest else {}
+        log.warn("unknown key is ignored", pointer=key.pointer, network=conf.name, **near)
+
+
+def _ipam_call(conf: NetConf | ReleaseConf) -> IpamCall | None:
+    if conf.ipam is None:
+        return None
+    return IpamCall(conf.cni_version, conf.name, conf.ipam, conf.root)
+
+
+def _open_ipam(call: Call, conf: NetConf) -> Ipam | None:
+    ipam = _ipam_call(conf)
+    return None if ipam is None else open_ipam(call.request, ipam)
+
+
+def _open_sandbox(call: Call) -> NetNs:
+    path = call.request.netns
+    try:
+        netns = NetNs.open(path)
+    except OSError as exc:
+        raise CallError(
+            f"cannot use CNI_NETNS {path!r}: {exc.strerror}",
+            hint="it must be the path of a network namespace, for example /run/netns/NAME",
+        ) from exc
+    except NodeError as exc:
+        raise CallError(f"cannot use CNI_NETNS {path!r}: it is no network namespace") from exc
+    if netns == call.host and not call.request.allow_same_netns:
+        netns.close()
+        raise CallError(
+            f"cannot use CNI_NETNS {path!r}: it is the node's own network namespace",
+            hint="give the container a namespace of its own, or set CNI_NETNS_OVERRIDE=1",
+        )
+    return netns
+
+
+def _site(call: Call, sandbox: NetNs | None) -> Site:
+    return Site(
+        call.host, sandbox, sandbox_path=call.request.netns, run_dir=call.run_dir
+    )
+
+
+def add(call: Call) -> CniResult:
+    """
+    Attach a container; on any failure everything is as before.
+
+    Raises:
+        SpanbridgeError: What could not be done, and why.
+    """
+    conf = parse_netconf(call.root)
+    args = parse_args(call.request.args, KNOWN_ARGS)
+    mac = requested_mac(conf, args)
+    ipam = _open_ipam(call, conf)
+    _warn_unknown(conf)
+    want = desired(conf, call.owner(conf), mac=mac, result=CniResult())
+    with _open_sandbox(call) as sandbox, _site(call, sandbox) as site:
+        bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
+        with Undo() as undo:
+            result = _attach(site, conf, want, ipam, undo)
+    return result if conf.previous is None else merge_results(conf.previous, result)
+
+
+def _attach(
+    site: Site, conf: NetConf, want: DesiredAttachment, ipam: Ipam | None, undo: Undo
+) -> CniResult:
+    asked: list[Ipam] = []
+    # Pushed first, so it runs last: an address is given back when nobody has it any more.
+    undo.push(lambda: [each.release() for each in asked])
+    attached = bridge.ensure_link(site, want, undo)
+    result = _with_addresses(conf, ipam, asked)
+    want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
+    _ensure_firewall(site, want, attached, undo)
+    device = bridge.ensure_gateway(site, want.gateway, attached.bridge, undo)
+    bridge.ensure_sandbox(site, want.sandbox, attached)
+    if want.sandbox.up:
+        bridge.wait_for_port(site, attached.port)
+        bridge.announce(site, want.sandbox, attached)
+    bridge.mark_ready(site, want, attached)
+    return replace(result, interfaces=_interfaces(site, attached, device))
+
+
+def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniResult:
+    if ipam is None or conf.ipam is None:
+        return complete(conf, CniResult())
+    # Also a failed ADD of another plugin may have left something to DEL.
+    asked.append(ipam)
+    answered = ipam.add()
+    if not answered.ips:
+        raise NodeError(
+            f"cannot use the answer of IPAM plugin {conf.ipam.type!r}: it holds no address",
+            code=Code.ADDRESS_UNAVAILABLE,
+        )
+    return complete(conf, answered)
+
+
+def _ensure_firewall(
+    site: Site, want: DesiredAttachment, attached: Attached, undo: Undo
+) -> None:
+    if not want.masquerade and not want.spoof_check:
+        return
+    from spanbridge import firewall  # libnftables is loaded only where it is used
+
+    guard = None
+    if want.spoof_check:
+        guard = firewall.SpoofGuard(attached.port.name, MacAddress(attached.sandbox.mac))
+    undo.push(firewall.release, site.host, want.owner)
+    firewall.ensure(site.host, want.owner, masquerade=want.masquerade, guard=guard)
+
+
+def _interfaces(site: Site, attached: Attached, device: Link | None) -> tuple[Interface, ...]:
+    # An adopted bridge takes the MAC of its ports, so it is read again.
+    node_side = [site.node.link(attached.bridge.index) or attached.bridge, attached.port]
+    inside = attached.sandbox
+    listed = [Interface(link.name, link.mac, mtu=link.mtu) for link in node_side]
+    listed.append(Interface(inside.name, inside.mac, site.sandbox_path, mtu=inside.mtu))
+    if device is not None:
+        listed.append(Interface(device.name, device.mac, mtu=device.mtu))
+    return tuple(listed)
+
+
+def _attempt(step: Callable[[], object], failures: list[Exception]) -> None:
+    try:
+        step()
+    except SpanbridgeError as exc:
+        failures.append(exc)
+    except OSError as exc:
+        failures.append(NodeError(f"cannot release: {exc}", code=Code.IO_FAILURE))
+
+
+def _raise_failures(what: str, failures: list[Exception]) -> None:
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise ReleaseError(f"cannot {what}", failures)
+
+
+def _sandbox_if_there(call: Call) -> NetNs | None:
+    """Open the sandbox for DEL; whatever is no other namespace counts as gone."""
+    if not call.request.netns:
+        return None
+    try:
+        return _open_sandbox(call)
+    except CallError:
+        return None
+
+
+def delete(call: Call) -> None:
+    """
+    Detach a container: link, then firewall, then addresses, going on after failures.
+
+    The address is given back last, when nobody can use it any more.
+
+    Raises:
+        SpanbridgeError: The only failure, or a ``ReleaseError`` with all of them.
+    """
+    conf = parse_release_conf(call.root)
+    owner = call.owner(conf)
+    failures: list[Exception] = []
+    removed: list[Link | None] = [None]
+    sandbox = _sandbox_if_there(call)
+    with _site(call, sandbox) as site:
+
+        def remove_link() -> None:
+            removed[0] = bridge.release(site, owner)
+
+        _attempt(remove_link, failures)
+        if conf.uses_firewall or bridge.may_have_firewall(removed[0], owner):
+            _attempt(lambda: _release_firewall(call, owner), failures)
+        ipam = _ipam_call(conf)
+        if ipam is not None:
+            _attempt(lambda: open_for_release(call.request, ipam).release(), failures)
+    if sandbox is not None:
+        sandbox.close()
+    _raise_failures(f"delete all of {owner.ifname}", failures)
+
+
+def _release_firewall(call: Call, owner: Owner) -> None:
+    from spanbridge import firewall
+
+    firewall.release(call.host, owner)
+
+
+def _ours(conf: NetConf, request: Request) -> CniResult:
+    """
+    Cut our part out of ``prevResult``: the sandbox link and what is on it.
+
+    Raises:
+        ConfigError: There is no ``prevResult``, or our interface is not in it.
+    """
+    previous = conf.previous
+    if previous is None:
+        raise ConfigError(
+            "cannot check the attachment: prevResult is missing",
+            pointer="/prevResult",
+            hint="the runtime passes the result of ADD on",
+        )
+    for number, interface in enumerate(previous.interfaces):
+        if interface.name == request.ifname and interface.sandbox == request.netns:
+            ips = tuple(
+                IpConfig(ip.address, ip.gateway, CONTAINER_INDEX)
+                for ip in previous.ips
+                if ip.interface in {number, None}
+            )
+            bridges = [one for one in previous.interfaces if one.name == conf.bridge and not one.sandbox]
+            listed = (*bridges[:1], interface)
+            return CniResult(listed, ips, previous.routes, previous.dns)
+    raise ConfigError(
+        f"cannot check the attachment: prevResult lists no {request.ifname} in {request.netns}",
+        pointer="/prevResult/interfaces",
+        hint="pass the unchanged result of ADD on",
+    )
+
+
+def check(call: Call) -> None:
+    """
+    Confirm that everything is as ADD promised.
+
+    Raises:
+        MismatchError: The first difference.
+    """
+    conf = parse_netconf(call.root)
+    require_verb(conf.cni_version, "CHECK")
+    parse_args(call.request.args, KNOWN_ARGS)
+    owner = call.owner(conf)
+    previous = _ours(conf, call.request)
+    ipam = _open_ipam(call, conf)
+    want = desired(conf, owner, mac=None, result=previous)
+    macs = {each.name: each.mac for each in previous.interfaces}
+    with _open_sandbox(call) as sandbox, _site(call, sandbox) as site:
+        port = bridge.check(
+            site,
+            want,
+            bridge_mac=macs.get(conf.bridge, ""),
+            sandbox_mac=macs.get(owner.ifname, ""),
+        )
+        _check_firewall(site, want, port, MacAddress(macs.get(owner.ifname, "")))
+    if ipam is not None:
+        ipam.check(previous)
+
+
+def _check_firewall(site: Site, want: DesiredAttachment, port: Link, mac: MacAddress) -> None:
+    if not want.masquerade and not want.spoof_check:
+        return
+    from spanbridge import firewall
+
+    seen = firewall.observe(site.host, want.owner)
+    hint = "delete the pod so that it is attached anew"
+    for entry in want.masquerade:
+        if entry not in seen.masquerade:
+            raise MismatchError(
+                f"cannot confirm masquerade of {entry.source}: its entry is missing", hint=hint
+            )
+    if want.spoof_check and seen.guard != firewall.SpoofGuard(port.name, mac):
+        raise MismatchError(
+            f"cannot confirm the MAC check on {port.name}: its entry is missing", hint=hint
+        )
+    if not seen.complete:
+        raise MismatchError("cannot confirm the firewall: rules of ours are missing", hint=hint)
+
+
+def collect(call: Call) -> None:
+    """
+    Remove everything of this network that no valid attachment holds (GC).
+
+    Only what carries our tag for this network is touched, and files of this network's
+    IPAM store.
+
+    Raises:
+        SpanbridgeError: The only failure, or a ``ReleaseError`` with all of them.
+    """
+    conf = parse_release_conf(call.root)
+    require_verb(conf.cni_version, "GC")
+    valid = parse_valid_attachments(call.root)
+    keep = frozenset(Owner.of(conf.name, *each).tag for each in valid)
+    failures: list[Exception] = []
+    with _site(call, None) as site:
+        _attempt(lambda: bridge.collect(site, conf.name, keep), failures)
+    _attempt(lambda: _collect_firewall(call, conf, keep), failures)
+    ipam = _ipam_call(conf)
+    if ipam is not None:
+        _attempt(lambda: open_for_release(call.request, ipam).collect(valid), failures)
+    _raise_failures(f"collect all stale attachments of {conf.name}", failures)
+
+
+def _collect_firewall(call: Call, conf: ReleaseConf, keep: frozenset[str]) -> None:
+    from spanbridge import firewall
+
+    if conf.uses_firewall or firewall.is_available():
+        firewall.collect(call.host, conf.name, keep)
+
+
+def status(call: Call) -> None:
+    """
+    Tell whether an ADD would find what it needs.
+
+    Raises:
+        NotReadyError: Code 50, with what is missing.
+    """
+    conf = parse_netconf(call.root)
+    require_verb(conf.cni_version, "STATUS")
+    ipam = _open_ipam(call, conf)
+    owner = Owner.of(conf.name, "status", "eth0")
+    want = desired(conf, owner, mac=None, result=CniResult())
+    with _site(call, None) as site:
+        try:
+            bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
+        except NodeError as exc:
+            raise NotReadyError(exc.message, hint=exc.hint) from exc
+    if conf.ip_masq or conf.mac_spoof_check:
+        from spanbridge import firewall
+
+        firewall.probe(call.host)
+    if ipam is not None:
+        ipam.status()

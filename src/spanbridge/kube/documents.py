@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Network configurations wherever people keep them: a conf, a conflist, a YAML manifest.
+
+Source: CNI specification 1.1.0, section 1 (lists); Kubernetes Network Custom Resource
+Definition De-facto Standard 1.3, section 3.4 (NetworkAttachmentDefinition).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from spanbridge.base.errors import ConfigError, DecodeError
+from spanbridge.model.reader import Node, as_node, parse_object
+
+NAD_KIND: Final = "NetworkAttachmentDefinition"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginConf:
+    """
+    One plugin's configuration, as a runtime would hand it to the plugin.
+
+    Attributes:
+        origin: Where it stands: file, object, place in the list.
+        root: The configuration, with the name and version that the list gives.
+    """
+
+    origin: str
+    root: Node
+
+
+def _expand(root: Node, origin: str, name: str) -> list[PluginConf]:
+    """Turn a conflist into its plugins; a missing name is filled in with ``name``."""
+    shared = {"name": root.text("name") or name} if root.text("name") or name else {}
+    plugins = root.nodes("plugins")
+    if plugins is None:
+        return [PluginConf(origin, Node({**root.raw, **shared}, root.pointer))]
+    if root.has("cniVersion"):
+        shared["cniVersion"] = root.text("cniVersion")
+    return [
+        PluginConf(f"{origin}, plugin {number}", Node({**each.raw, **shared}, each.pointer))
+        for number, each in enumerate(plugins, 1)
+    ]
+
+
+def _from_manifest(document: dict[str, object], origin: str) -> list[PluginConf]:
+    manifest = Node(document)
+    metadata, spec = manifest.node("metadata"), manifest.node("spec")
+    name = metadata.text("name") if metadata else ""
+    where = f"{origin}, {NAD_KIND} {name}"
+    text = spec.text("config") if spec else ""
+    if not text.strip():
+        raise ConfigError(
+            f"cannot explain {where}: spec.config is empty",
+            pointer="/spec/config",
+            hint="it refers to a file on the nodes; explain that file instead",
+        )
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise DecodeError(
+            f"cannot decode spec.config of {where}: {exc.msg} at line {exc.lineno} of it",
+            pointer="/spec/config",
+            hint="write one JSON object",
+        ) from exc
+    return _expand(as_node(value, ""), where, name)
+
+
+def _documents(text: str, origin: str) -> list[object]:
+    if text.lstrip().startswith("{"):
+        # YAML could read it too, but says less about what is wrong in JSON.
+        return [dict(parse_object(text.encode(), origin).raw)]
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return [each for each in YAML(typ="safe", pure=True).load_all(text) if each is not None]
+    except YAMLError as exc:
+        raise DecodeError(
+            f"cannot decode {origin}: {' '.join(str(exc).split())}", hint="write JSON or YAML"
+        ) from exc
+
+
+def parse_documents(text: str, origin: str) -> list[PluginConf]:
+    """
+    Find every plugin configuration in a text.
+
+    Args:
+        text: A conf or conflist in JSON, or YAML with one or more objects; objects
+            that are no NetworkAttachmentDefinition are passed over.
+        origin: What to call it in messages.
+
+    Raises:
+        DecodeError: Neither JSON nor YAML, or nothing in it is a configuration.
+        ConfigError: A field has the wrong type.
+    """
+    found: list[PluginConf] = []
+    for document in _documents(text, origin):
+        if not isinstance(document, dict):
+            continue
+        if document.get("kind") == "List" and isinstance(document.get("items"), list):
+            nads = [each for each in document["items"] if isinstance(each, dict)]
+            found += [
+                conf
+                for each in nads
+                if each.get("kind") == NAD_KIND
+                for conf in _from_manifest(each, origin)
+            ]
+        elif document.get("kind") == NAD_KIND:
+            found += _from_manifest(document, origin)
+        elif "kind" not in document or "apiVersion" not in document:
+            found += _expand(Node(document), origin, "")
+    if not found:
+        raise DecodeError(
+            f"cannot find a network configuration in {origin}",
+            hint=f"give a CNI conf, a conflist, or a manifest with a {NAD_KIND}",
+        )
+    return found
+
+
+def read_documents(path: Path) -> list[PluginConf]:
+    """
+    Read a file and find every plugin configuration in it.
+
+    Raises:
+        OSError: The file cannot be read.
+        DecodeError, ConfigError: See ``parse_documents``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise DecodeError(f"cannot decode {path}: it is not UTF-8 text") from exc
+    return parse_documents(text, str(path))
