@@ -17,7 +17,7 @@ demo: setup
 	@.venv/bin/spanbridge lab demo
 
 test: setup
-	@tests/run
+	@.venv/bin/python tests/run.py
 
 bench:
 	@echo "bench: nothing yet"

@@ -15,7 +15,7 @@ has_library() { compgen -G "/usr/lib/*/$1*" >/dev/null || compgen -G "/usr/lib64
 has_guest_kernel() { compgen -G "/boot/vmlinuz-*" >/dev/null; }
 # Bridge VLAN filtering and 802.1Q links, tried in a namespace that ends with the command.
 kernel_has_vlans() {
-  local try='ip link add b type bridge vlan_filtering 1 && ip link add link b name v type vlan id 2'
+  local try='ip link add name br0 type bridge vlan_filtering 1 && ip link add link br0 name br0.2 type vlan id 2'
   unshare -Urn sh -c "$try" 2>/dev/null || unshare -n sh -c "$try" 2>/dev/null
 }
 
@@ -73,18 +73,23 @@ python=$(find_python) || { install_packages python3 python3-venv; python=$(find_
 mkdir -p .cache
 exec 9>.cache/setup.lock
 flock 9 # two `make` at a time share one environment
-want=$({ pwd; "$python" --version; cat pyproject.toml requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
+base=$(pwd; "$python" --version)
+want=$({ echo "$base"; cat pyproject.toml requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
 if [ "$want" = "$(cat .venv/.stamp 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then
   say "up to date ($(.venv/bin/python --version), .venv)"
   exit 0
 fi
 
-say "creating .venv with $python"
 rm -f .venv/.stamp
-if ! "$python" -m venv --clear .venv >.cache/venv.log 2>&1; then
-  install_packages python3-venv
-  "$python" -m venv --clear .venv
+if [ "$base" != "$(cat .venv/.base 2>/dev/null)" ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  say "creating .venv with $python"
+  if ! "$python" -m venv --clear .venv >.cache/venv.log 2>&1; then
+    install_packages python3-venv
+    "$python" -m venv --clear .venv
+  fi
+  echo "$base" >.venv/.base
 fi
+say "installing what requirements-dev.txt pins, and this package, into .venv"
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
 "${pip[@]}" install -r requirements-dev.txt
 "${pip[@]}" install --no-build-isolation --no-deps --editable .

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Brings each tier to the place it needs, also when pytest is started by hand.
+
+`unit` runs where it is. `netns` and `peers` run in a sandbox (own network and mounts,
+see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a kernel with VLANs:
+this one, or a guest that is booted once for the whole tier.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from spanbridge.lab import guest
+from spanbridge.testing import sandbox
+
+TESTS = Path(__file__).parent
+PROJECT = TESTS.parent
+REPORTS = PROJECT / ".cache/reports"
+PASSED_ON = ("CI", "SPANBRIDGE_ALLOW_SKIPS")
+GUEST_TIMEOUT_S = 1500
+# Python in an emulated guest is 20 to 50 times slower; the limit is for what hangs.
+GUEST_TEST_TIMEOUT_S = 400
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.collectonly or config.option.help or hasattr(config, "workerinput"):
+        return
+    tiers = _tiers(config)
+    if tiers <= {"unit"}:
+        return
+    if "vm" in tiers and (lacking := guest.kernel_lacks_vlans()):
+        _leave_for_guest(config, tiers=tiers, lacking=lacking)
+    elif not sandbox.inside():
+        _leave_for_sandbox(config)
+
+
+def _tiers(config: pytest.Config) -> set[str]:
+    """The folders under tests/ that this run can reach."""
+    tiers = {path.name for path in TESTS.iterdir() if path.is_dir()}
+    reached = set()
+    for word in config.args:
+        path = (config.invocation_params.dir / word.split("::")[0]).resolve()
+        if TESTS.is_relative_to(path):
+            reached |= tiers
+        elif path.is_relative_to(TESTS):
+            reached.add(path.relative_to(TESTS).parts[0])
+    return reached & tiers
+
+
+def _leave_for_sandbox(config: pytest.Config) -> None:
+    if (why := sandbox.missing(needed=[PROJECT, Path(sys.base_prefix)])) is not None:
+        raise pytest.UsageError(f"cannot make a sandbox for these tests: {why}")
+    _restore_output(config)
+    sandbox.enter(_again(config))
+
+
+def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) -> None:
+    if tiers != {"vm"}:
+        raise pytest.UsageError(
+            f"this kernel lacks {lacking}, so tests/vm runs in a guest kernel, on its own: "
+            "`pytest tests/vm`; all tiers: `make test`"
+        )
+    _restore_output(config)
+    print(f"tests/vm: this kernel lacks {lacking}; booting a guest kernel for them", flush=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    kept = {
+        name: os.environ[name] for name in ("CI", "SPANBRIDGE_ALLOW_SKIPS") if name in os.environ
+    }
+    try:
+        code = guest.run_in_guest(
+            _again(config),
+            shared_dirs_rw=[REPORTS],
+            env=kept | {"PYTEST_TIMEOUT": str(GUEST_TEST_TIMEOUT_S)},
+            timeout_s=GUEST_TIMEOUT_S,
+            cpus=os.cpu_count() or 1,
+        )
+    except Exception as exc:  # noqa: BLE001  # the process ends here, whatever it was
+        print(f"tests/vm: {exc}", file=sys.stderr, flush=True)
+        code = 3
+    except KeyboardInterrupt:
+        code = 130
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _again(config: pytest.Config) -> list[str]:
+    """This very pytest call, as a command."""
+    return [sys.executable, "-m", "pytest", *map(str, config.invocation_params.args)]
+
+
+def _restore_output(config: pytest.Config) -> None:
+    """Give the successor the real stdout; pytest has put a file in its place by now."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Runs the tiers of tests one after the other and ends with one table and one total.
+
+By hand: ``.venv/bin/python tests/run.py [unit] [netns] [vm] [peers] [-- PYTEST ARGUMENTS]``
+"""
+
+import dataclasses
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+TIERS = ("unit", "netns", "vm", "peers")
+PROJECT = Path(__file__).resolve().parent.parent
+REPORTS = PROJECT / ".cache/reports"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one tier; `exit_code` 0 is the only good one."""
+
+    tier: str
+    exit_code: int
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+def run(tier: str, arguments: list[str]) -> Outcome:
+    """Run one tier in a pytest of its own."""
+    print(f"tests: tier {tier}", flush=True)
+    report = REPORTS / f"{tier}.xml"
+    report.unlink(missing_ok=True)
+    started = time.monotonic()
+    command = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junitxml={report}", *arguments]
+    if tier == "vm":
+        # Writes the byte code of the tests, which a guest cannot; and a broken module is
+        # better seen before a guest is booted for it.
+        subprocess.run([*command[:4], "--collect-only", "-qq"], cwd=PROJECT, check=False)
+    code = subprocess.run(command, cwd=PROJECT, check=False).returncode
+    return read_outcome(tier, report, exit_code=code, seconds=time.monotonic() - started)
+
+
+def read_outcome(tier: str, report: Path, *, exit_code: int, seconds: float) -> Outcome:
+    """Count from the JUnit report; a tier that left none has failed."""
+    if not report.exists():
+        return Outcome(tier, exit_code or 1, 0, 1, 0, seconds)
+    count = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for suite in ET.parse(report).getroot().iter("testsuite"):  # noqa: S314  # pytest wrote it
+        for name in count:
+            count[name] += int(suite.get(name, "0"))
+    failed = count["failures"] + count["errors"]
+    passed = count["tests"] - failed - count["skipped"]
+    return Outcome(tier, exit_code, passed, failed, count["skipped"], seconds)
+
+
+def render_summary(outcomes: list[Outcome]) -> str:
+    """A table, and a closing line like pytest's with the total of all tiers."""
+    rows = [f"{'tier':<8}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}"]
+    rows += [
+        f"{o.tier:<8}{o.passed:>8}{o.failed:>8}{o.skipped:>9}{o.seconds:>9.1f}"
+        + (f"  exit {o.exit_code}" if o.exit_code else "")
+        for o in outcomes
+    ]
+    passed, failed, skipped = (
+        sum(getattr(o, name) for o in outcomes) for name in ("passed", "failed", "skipped")
+    )
+    words = [f"{failed} failed"] * bool(failed) + [f"{passed} passed"]
+    words += [f"{skipped} skipped"] * bool(skipped)
+    seconds = sum(o.seconds for o in outcomes)
+    rows += ["", f"===== all tiers: {', '.join(words)} in {seconds:.2f}s ====="]
+    return "\n".join(rows)
+
+
+def main(words: list[str]) -> int:
+    """Exit code 0 when every tier passed, 1 when one did not, 2 for a tier there is not."""
+    cut = words.index("--") if "--" in words else len(words)
+    wanted, arguments = words[:cut] or list(TIERS), words[cut + 1 :]
+    if unknown := [tier for tier in wanted if tier not in TIERS]:
+        print(f"tests: no tier {unknown[0]}; there are {', '.join(TIERS)}", file=sys.stderr)
+        return 2
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for tier in wanted:
+        if any((PROJECT / "tests" / tier).rglob("test_*.py")):
+            outcomes.append(run(tier, arguments))
+        else:
+            print(f"tests: tier {tier} has no tests yet")
+    print(f"\n{render_summary(outcomes)}", flush=True)
+    return int(any(o.exit_code for o in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
