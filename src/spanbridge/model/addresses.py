@@ -47,6 +47,9 @@ class Ip:
         return Ip(self.version, number)
 
     def __str__(self) -> str:
+        if self.version == 6 and self.number >> 32 == 0 and self.number > 0xFFFF:
+            # glibc writes ::1:2 as ::0.1.0.2; nobody else does (RFC 5952, section 5).
+            return f"::{self.number >> 16:x}:{self.number & 0xFFFF:x}"
         return socket.inet_ntop(_FAMILIES[self.version][0], self.packed)
 
 
@@ -132,6 +135,22 @@ def parse_cidr(text: str, pointer: str) -> Cidr:
             hint="write for example 10.88.0.5/24 or fd00:88::5/64",
         )
     return Cidr(ip, int(length))
+
+
+def edge_fault(network: Cidr, ip: Ip) -> str:
+    """
+    Say why ``ip`` names the network or everybody in it, or the empty string.
+
+    Networks of one or two addresses have no such edges. Source: RFC 3021, RFC 6164;
+    the first address of an IPv6 network is its routers' anycast address, RFC 4291 2.6.1.
+    """
+    if ip.bits - network.prefix_length < 2:
+        return ""
+    if ip == network.network.ip:
+        return "it is the network address"
+    if ip.version == 4 and ip == network.last:
+        return "it is the broadcast address"
+    return ""
 
 
 def parse_mac(text: str, pointer: str) -> MacAddress:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLC0415 - a call pays for the import of one implementation only
+"""
+Address management behind one protocol: host-local, static, delegation to CNI_PATH.
+
+Owns the on-disk stores and the running of delegated plugins. May import ``model``
+and ``base``. Must never know about bridges or touch the kernel's network state.
+
+``open_ipam`` parses and checks the whole section before anything is touched and
+imports only the implementation that is asked for: this is the path of a starting pod.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from spanbridge.model.netconf import IpamConf
+from spanbridge.model.reader import Node, UnknownKey
+from spanbridge.model.request import Request
+from spanbridge.model.result import CniResult
+
+__all__ = [
+    "BUILT_IN",
+    "CNI_ARGS_KEYS",
+    "DEFAULT_DATA_DIR",
+    "Ipam",
+    "IpamCall",
+    "IpamPreview",
+    "Releaser",
+    "open_for_release",
+    "open_ipam",
+]
+
+BUILT_IN: Final = ("host-local", "static")
+"""Values of ``ipam.type`` that run in process; any other is executed from CNI_PATH."""
+
+CNI_ARGS_KEYS: Final = frozenset({"IP", "GATEWAY"})
+"""Keys of CNI_ARGS that some implementation reads; for the main plugin's own check."""
+
+DEFAULT_DATA_DIR: Final = "/var/lib/cni/networks"
+"""Where host-local keeps its files. Source: CNI plugins, host-local documentation."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpamCall:
+    """
+    What address management needs of a configuration, whosever it is.
+
+    Attributes:
+        cni_version: One of ``version.SUPPORTED``.
+        name: Network name, already checked.
+        ipam: The ``ipam`` section.
+        root: The whole document, for ``runtimeConfig``, ``args`` and ``capabilities``.
+    """
+
+    cni_version: str
+    name: str
+    ipam: IpamConf
+    root: Node
+
+
+@dataclass(frozen=True, slots=True)
+class IpamPreview:
+    """
+    What ADD would do, for ``spanbridge explain``.
+
+    Attributes:
+        words: Plain sentences without a final full stop.
+        example: What the first ADD on an empty store answers; None where unknowable.
+        unknown: Keys of the section that nobody reads.
+    """
+
+    words: tuple[str, ...]
+    example: CniResult | None
+    unknown: tuple[UnknownKey, ...] = ()
+
+
+class Releaser(Protocol):
+    """The part that works without a valid configuration of ranges and addresses."""
+
+    def release(self) -> None:
+        """Give back what the attachment holds; succeeds on what is gone (DEL)."""
+
+    def collect(self, valid: frozenset[tuple[str, str]]) -> None:
+        """
+        Give back what this network's dead attachments hold (GC).
+
+        Args:
+            valid: Pairs of container id and interface name that stay.
+        """
+
+
+class Ipam(Releaser, Protocol):
+    """Address management of one call."""
+
+    def add(self) -> CniResult:
+        """Reserve: addresses without an interface index, routes and DNS settings."""
+
+    def check(self, previous: CniResult | None) -> None:
+        """Raise ``MismatchError`` where ``previous`` is not reserved for this attachment."""
+
+    def status(self) -> None:
+        """Raise ``NotReadyError`` when an ADD would fail now."""
+
+    def preview(self) -> IpamPreview:
+        """Tell what ADD would do; touches nothing."""
+
+
+def open_ipam(
+    request: Request, call: IpamCall, *, default_data_dir: str = DEFAULT_DATA_DIR
+) -> Ipam:
+    """
+    Read and check the ``ipam`` section and all that the call adds to it; touches nothing.
+
+    Raises:
+        ConfigError: A field is wrong; carries its pointer.
+        CallError: CNI_ARGS asks for what cannot be.
+        DelegateError: On ADD, the program is in none of the directories of CNI_PATH.
+    """
+    if call.ipam.type == "host-local":
+        from spanbridge.ipam.host_local import open_host_local
+
+        return open_host_local(request, call, default_data_dir=default_data_dir)
+    if call.ipam.type == "static":
+        from spanbridge.ipam.static import open_static
+
+        return open_static(request, call)
+    from spanbridge.ipam.delegate import Delegate
+
+    return Delegate(request, call)
+
+
+def open_for_release(
+    request: Request, call: IpamCall, *, default_data_dir: str = DEFAULT_DATA_DIR
+) -> Releaser:
+    """
+    Open for DEL and GC: neither invalid ranges nor a malformed CNI_ARGS stop them.
+
+    Raises:
+        ConfigError: ``ipam.dataDir`` is no absolute path.
+    """
+    if call.ipam.type == "host-local":
+        from spanbridge.ipam.host_local import open_host_local_for_release
+
+        return open_host_local_for_release(request, call, default_data_dir=default_data_dir)
+    if call.ipam.type == "static":
+        from spanbridge.ipam.static import Static
+
+        return Static(addresses=())
+    from spanbridge.ipam.delegate import Delegate
+
+    return Delegate(request, call)
