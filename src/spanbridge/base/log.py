@@ -13,12 +13,17 @@ from collections.abc import Callable
 def _quoted(value: object) -> str:
     text = str(value)
     plain = text and not any(char in ' "=\n' for char in text)
-    return text if plain else '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return (
+        text
+        if plain
+        else '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    )
 
 
 def _to_stderr(level: str, event: str, fields: dict[str, object]) -> None:
     pairs = [("level", level), ("msg", event), *fields.items()]
-    print(" ".join(f"{key}={_quoted(value)}" for key, value in pairs), file=sys.stderr)
+    line = " ".join(f"{key}={_quoted(value)}" for key, value in pairs)
+    sys.stderr.write(line + "\n")
 
 
 sink: Callable[[str, str, dict[str, object]], None] = _to_stderr

@@ -36,5 +36,5 @@ class Undo:
         for step in reversed(self._steps):
             try:
                 step()
-            except Exception as failure:  # noqa: BLE001 - the other steps must run
+            except Exception as failure:  # noqa: BLE001  # the other steps must run
                 log.error("cannot undo one step of a failed ADD", cause=failure)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from spanbridge.base.errors import MismatchError
 from spanbridge.base.names import IfName
 from spanbridge.bridge.gateway import FORWARDING, cidr_of, vlan_port
-from spanbridge.bridge.link import default_pvid
 from spanbridge.bridge.site import Site
 from spanbridge.model.desired import DesiredAttachment, GatewayState, PortState, SandboxState
 from spanbridge.model.result import RouteConfig
@@ -122,21 +121,23 @@ def _port(
         if wanted != found:
             state = "on" if wanted else "off"
             yield Difference(
-                subject, f"{flag} is not {state}", f"run: bridge link set dev {seen.name} {flag} {state}"
+                subject,
+                f"{flag} is not {state}",
+                f"run: bridge link set dev {seen.name} {flag} {state}",
             )
+    if site.host.read_sysctl(f"net/ipv6/conf/{seen.name}/accept_ra") not in {None, "0"}:
+        yield Difference(subject, "it takes router advertisements of the pod")
     if want.sandbox.mtu and seen.mtu != want.sandbox.mtu:
         yield Difference(subject, f"its MTU is {seen.mtu}, not {want.sandbox.mtu}")
-    yield from _vlans(subject, want.port, bridge, site.node.port_vlans(seen.index))
+    yield from _vlans(subject, want.port, site.node.port_vlans(seen.index))
 
 
 def _spell(vids: set[int]) -> str:
     return ", ".join(str(vid) for vid in sorted(vids)[:8])
 
 
-def _vlans(
-    subject: str, want: PortState, bridge: Link, seen: tuple[PortVlan, ...]
-) -> Iterator[Difference]:
-    if want.pvid is None or not default_pvid(bridge) and not seen and not want.tagged:
+def _vlans(subject: str, want: PortState, seen: tuple[PortVlan, ...]) -> Iterator[Difference]:
+    if want.pvid is None:
         return
     tagged = {vid for each in want.tagged for vid in range(each.first, each.last + 1)}
     found = {vid for each in seen for vid in range(each.vid, each.vid_end + 1)}
@@ -153,9 +154,7 @@ def _vlans(
         )
 
 
-def _sandbox(
-    site: Site, want: SandboxState, seen: Link, mac: str
-) -> Iterator[Difference]:
+def _sandbox(site: Site, want: SandboxState, seen: Link, mac: str) -> Iterator[Difference]:
     subject = f"interface {seen.name}"
     if mac and mac != seen.mac:
         yield Difference(subject, f"its MAC is {seen.mac}, not {mac}")
@@ -210,7 +209,7 @@ def _gateway(site: Site, want: GatewayState, bridge: Link) -> Iterator[Differenc
             if not port.up:
                 yield Difference(f"host port {port.name}", "it is down")
             vlans = site.node.port_vlans(port.index)
-            yield from _vlans(f"host port {port.name}", want.port, bridge, vlans)
+            yield from _vlans(f"host port {port.name}", want.port, vlans)
     found = {cidr_of(each) for each in site.node.addresses(device.index)}
     for address in want.addresses:
         if address not in found:

@@ -7,8 +7,8 @@ from typing import Final
 
 from spanbridge.base.errors import Code, NodeError
 from spanbridge.base.names import IfName
-from spanbridge.bridge.link import READY, default_pvid, port_messages, raise_port
 from spanbridge.base.undo import Undo
+from spanbridge.bridge.link import READY, default_pvid, port_messages, raise_port
 from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.addresses import Cidr, ip_from_text
 from spanbridge.model.desired import GatewayState
@@ -87,9 +87,9 @@ def _create_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> 
 def _remove_device(site: Site, want: GatewayState, bridge: Link) -> None:
     with site.bridge_lock(IfName(bridge.name)):
         device = site.node.link(want.device)
-        if device is not None and device.alias.startswith(GATEWAY_ALIAS):
-            if not others_use_vlan(site, bridge, want.vlan):
-                site.node.request(del_link(index=device.index), tolerate=_GONE)
+        made_here = device is not None and device.alias.startswith(GATEWAY_ALIAS)
+        if device is not None and made_here and not others_use_vlan(site, bridge, want.vlan):
+            site.node.request(del_link(index=device.index), tolerate=_GONE)
 
 
 def others_use_vlan(site: Site, bridge: Link, vlan: int) -> bool:
@@ -143,7 +143,7 @@ def _ensure_vlan_port(site: Site, want: GatewayState, bridge: Link, port: Link) 
 
 
 def _clear_conflicts(
-    site: Site, want: GatewayState, device: Link, new: Cidr, undo: Undo
+    site: Site, want: GatewayState, device: Link, *, new: Cidr, undo: Undo
 ) -> None:
     """Refuse or remove addresses whose network overlaps; disjoint ones may share the device."""
     family = 2 if new.version == 4 else 10
@@ -158,9 +158,7 @@ def _clear_conflicts(
                 hint=f'write "forceAddress": true, or run: ip addr del {old} dev {device.name}',
                 code=Code.BRIDGE_UNSUITABLE,
             )
-        site.node.request(
-            del_address(device.index, str(old.ip), old.prefix_length), tolerate=_GONE
-        )
+        site.node.request(del_address(device.index, str(old.ip), old.prefix_length), tolerate=_GONE)
         undo.push(
             site.node.request,
             new_address(device.index, str(old.ip), old.prefix_length),
@@ -168,13 +166,11 @@ def _clear_conflicts(
         )
 
 
-def _ensure_address(
-    site: Site, want: GatewayState, device: Link, new: Cidr, undo: Undo
-) -> bool:
+def _ensure_address(site: Site, want: GatewayState, device: Link, *, new: Cidr, undo: Undo) -> bool:
     present = {cidr_of(seen) for seen in site.node.addresses(device.index)}
     if new in present:
         return False
-    _clear_conflicts(site, want, device, new, undo)
+    _clear_conflicts(site, want, device, new=new, undo=undo)
     site.node.request(
         new_address(device.index, str(new.ip), new.prefix_length, nodad=new.version == 6),
         tolerate=_THERE,
@@ -211,7 +207,9 @@ def ensure_gateway(site: Site, want: GatewayState | None, bridge: Link, undo: Un
         return None
     with site.bridge_lock(IfName(bridge.name)):
         device = _ensure_vlan_device(site, want, bridge, undo) if want.vlan else bridge
-        added = [_ensure_address(site, want, device, each, undo) for each in want.addresses]
+        added = [
+            _ensure_address(site, want, device, new=each, undo=undo) for each in want.addresses
+        ]
         if any(added):
             _pin_mac(site, device)
     site.host.write_sysctls(

@@ -122,9 +122,7 @@ def _ensure_bridge(site: Site, want: BridgeState, undo: Undo) -> Link:
     site.host.write_sysctls([(f"net/ipv6/conf/{want.name}/accept_ra", "0")], missing_ok=True)
     promisc = True if want.promisc and not found.promisc else None
     if promisc:
-        undo.push(
-            site.node.request, set_link(found.index, promisc=False), tolerate=_GONE
-        )
+        undo.push(site.node.request, set_link(found.index, promisc=False), tolerate=_GONE)
     if promisc or not found.up:
         site.node.request(set_link(found.index, up=True, promisc=promisc))
     return found
@@ -158,9 +156,11 @@ def _refuse_existing(site: Site, want: DesiredAttachment) -> None:
         inside = site.inside.link(want.sandbox.ifname)
         port = None
     if inside is not None or port is not None:
-        where = f"{want.sandbox.ifname} in {site.sandbox_path}" if inside else f"host port {port.name}" if port else ""
+        where = (
+            f"it is in {site.sandbox_path} already" if inside else "its host port exists already"
+        )
         raise NodeError(
-            f"cannot add interface {want.sandbox.ifname}: {where} already exists",
+            f"cannot add interface {want.sandbox.ifname}: {where}",
             hint="DEL this attachment first, or use another CNI_IFNAME",
             code=Code.INTERFACE_EXISTS,
         )

@@ -58,9 +58,7 @@ def collect(site: Site, network: str, keep: frozenset[str]) -> tuple[str, ...]:
     """
     links = site.node.links(kind="veth")
     prefix = network_tag(network)
-    stale = [
-        link for link in links if link.alias.startswith(prefix) and _tag_of(link) not in keep
-    ]
+    stale = [link for link in links if link.alias.startswith(prefix) and _tag_of(link) not in keep]
     removed: list[str] = []
     failures: list[Exception] = []
     for link in stale:
@@ -73,9 +71,7 @@ def collect(site: Site, network: str, keep: frozenset[str]) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def _try_remove(
-    site: Site, link: Link, removed: list[str], failures: list[Exception]
-) -> None:
+def _try_remove(site: Site, link: Link, removed: list[str], failures: list[Exception]) -> None:
     try:
         site.node.request(del_link(index=link.index), tolerate=_GONE)
     except SpanbridgeError as exc:

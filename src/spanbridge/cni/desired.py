@@ -128,7 +128,9 @@ def _next_hop(route: RouteConfig, ips: tuple[IpConfig, ...]) -> RouteConfig:
     return replace(route, gw=gateways[0]) if gateways else route
 
 
-def _sandbox(conf: NetConf, ifname: IfName, mac: MacAddress | None, result: CniResult) -> SandboxState:
+def _sandbox(
+    conf: NetConf, ifname: IfName, mac: MacAddress | None, result: CniResult
+) -> SandboxState:
     addresses = tuple(ip.address for ip in result.ips)
     if 0 < conf.mtu < MTU_MIN_IPV6 and any(address.version == 6 for address in addresses):
         raise conf.root.fault(

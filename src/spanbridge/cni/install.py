@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Putting the programs where a container runtime looks for CNI plugins."""
 
-import os
 import shlex
 import sys
 import sysconfig
@@ -67,7 +66,7 @@ def install(bin_dir: Path, *, python: Path | None = None) -> tuple[Path, ...]:
         for name in PROGRAMS:
             path = bin_dir / name
             if path.exists() and not _is_ours(path):
-                os.replace(path, path.with_name(name + BACKUP_SUFFIX))
+                path.replace(path.with_name(name + BACKUP_SUFFIX))
             write_atomic(path, script, mode=0o755)
             path.chmod(0o755)
             written.append(path)

@@ -136,15 +136,19 @@ def _serve(program: str, request: Request, root: Node) -> CniResult | None:
         return table[request.verb](Call(request, root, host, run_dir(request.environ)))
 
 
+def _refuse_name(program: str) -> None:
+    if program not in PROGRAMS:
+        raise CallError(
+            f"cannot run as {program!r}: no such program",
+            hint=f"install it under the name {', '.join(PROGRAMS)}",
+        )
+
+
 def _answer(program: str, environ: Mapping[str, str]) -> tuple[dict[str, object] | None, int]:
     """Run one call; return the document to print, if any, and the exit status."""
     version = NEWEST
     try:
-        if program not in PROGRAMS:
-            raise CallError(
-                f"cannot run as {program!r}: no such program",
-                hint=f"install it under the name {', '.join(PROGRAMS)}",
-            )
+        _refuse_name(program)
         request = replace(parse_request(environ), stdin=_read_stdin())
         root = parse_object(request.stdin)
         asked = root.take("cniVersion")
@@ -155,11 +159,12 @@ def _answer(program: str, environ: Mapping[str, str]) -> tuple[dict[str, object]
     except OSError as exc:
         cause = f"{exc.strerror}: {exc.filename}" if exc.filename else str(exc)
         return render_error(NodeError(f"cannot finish: {cause}", code=Code.IO_FAILURE), version), 1
-    except Exception as exc:  # noqa: BLE001 - the runtime must get its one JSON document
+    except Exception as exc:  # the runtime must get its one JSON document
         if environ.get("SPANBRIDGE_DEBUG"):
             raise
         bug = BugError(
-            f"cannot finish: {type(exc).__name__}: {exc}", hint="set SPANBRIDGE_DEBUG=1 and report it"
+            f"cannot finish: {type(exc).__name__}: {exc}",
+            hint="set SPANBRIDGE_DEBUG=1 and report it",
         )
         return render_error(bug, version), 1
     return (None if result is None else render_result(result, version)), 0
@@ -172,7 +177,7 @@ def main() -> int:
     Returns:
         The exit status: 0, or 1 with an error document on standard output.
     """
-    program = os.path.basename(sys.argv[0])
+    program = sys.argv[0].rpartition("/")[2]
     verb = os.environ.get("CNI_COMMAND", "")
     if not verb:
         print(f"CNI {program} plugin of Spanbridge {__version__}", file=sys.stderr)

@@ -109,9 +109,7 @@ def _open_sandbox(call: Call) -> NetNs:
 
 
 def _site(call: Call, sandbox: NetNs | None) -> Site:
-    return Site(
-        call.host, sandbox, sandbox_path=call.request.netns, run_dir=call.run_dir
-    )
+    return Site(call.host, sandbox, sandbox_path=call.request.netns, run_dir=call.run_dir)
 
 
 def add(call: Call) -> CniResult:
@@ -130,12 +128,12 @@ def add(call: Call) -> CniResult:
     with _open_sandbox(call) as sandbox, _site(call, sandbox) as site:
         bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
         with Undo() as undo:
-            result = _attach(site, conf, want, ipam, undo)
+            result = _attach(site, conf, want, ipam=ipam, undo=undo)
     return result if conf.previous is None else merge_results(conf.previous, result)
 
 
 def _attach(
-    site: Site, conf: NetConf, want: DesiredAttachment, ipam: Ipam | None, undo: Undo
+    site: Site, conf: NetConf, want: DesiredAttachment, *, ipam: Ipam | None, undo: Undo
 ) -> CniResult:
     asked: list[Ipam] = []
     # Pushed first, so it runs last: an address is given back when nobody has it any more.
@@ -167,9 +165,7 @@ def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniR
     return complete(conf, answered)
 
 
-def _ensure_firewall(
-    site: Site, want: DesiredAttachment, attached: Attached, undo: Undo
-) -> None:
+def _ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
     if not want.masquerade and not want.spoof_check:
         return
     from spanbridge import firewall  # libnftables is loaded only where it is used
@@ -275,7 +271,8 @@ def _ours(conf: NetConf, request: Request) -> CniResult:
                 for ip in previous.ips
                 if ip.interface in {number, None}
             )
-            bridges = [one for one in previous.interfaces if one.name == conf.bridge and not one.sandbox]
+            named = [one for one in previous.interfaces if one.name == conf.bridge]
+            bridges = [one for one in named if not one.sandbox]
             listed = (*bridges[:1], interface)
             return CniResult(listed, ips, previous.routes, previous.dns)
     raise ConfigError(

@@ -190,9 +190,7 @@ def _parse_trunk_entry(value: object, pointer: str) -> tuple[VlanRange, ...]:
     ranges = []
     if node.has("minID") != node.has("maxID"):
         given, missing = ("minID", "maxID") if node.has("minID") else ("maxID", "minID")
-        raise node.fault(
-            given, f"{missing} is missing", "write both, or id for a single VLAN"
-        )
+        raise node.fault(given, f"{missing} is missing", "write both, or id for a single VLAN")
     if node.has("minID"):
         first, last = _vlan_id(node, "minID"), _vlan_id(node, "maxID")
         if first > last:

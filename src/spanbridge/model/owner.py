@@ -54,4 +54,6 @@ class Owner:
         Args:
             attempt: 0, 1, …: the next candidate when a stranger holds the name.
         """
-        return IfName("veth" + _digest(self.network, self.container_id, self.ifname, str(attempt))[:8])
+        return IfName(
+            "veth" + _digest(self.network, self.container_id, self.ifname, str(attempt))[:8]
+        )

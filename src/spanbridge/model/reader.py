@@ -86,9 +86,7 @@ class Node:
 
     def fault(self, key: str, cause: str, hint: str = "") -> ConfigError:
         """Make the error for a bad value of ``key``."""
-        return ConfigError(
-            f"cannot use {key!r}: {cause}", pointer=self.at(key), hint=hint
-        )
+        return ConfigError(f"cannot use {key!r}: {cause}", pointer=self.at(key), hint=hint)
 
     def _typed(self, key: str, kind: type[T], wanted: str) -> T | None:
         value = self.take(key)
@@ -188,14 +186,17 @@ def parse_object(data: bytes, what: str = "the network configuration") -> Node:
     try:
         value = json.loads(data)
     except json.JSONDecodeError as exc:
-        cause = f"{exc.msg} at line {exc.lineno} column {exc.colno}" if data.strip() else "it is empty"
-        raise DecodeError(
-            f"cannot decode {what}: {cause}", hint="write one JSON object"
-        ) from exc
+        cause = (
+            f"{exc.msg} at line {exc.lineno} column {exc.colno}" if data.strip() else "it is empty"
+        )
+        raise DecodeError(f"cannot decode {what}: {cause}", hint="write one JSON object") from exc
     except (UnicodeDecodeError, RecursionError) as exc:
-        raise DecodeError(f"cannot decode {what}: {exc}", hint="write one JSON object in UTF-8") from exc
+        raise DecodeError(
+            f"cannot decode {what}: {exc}", hint="write one JSON object in UTF-8"
+        ) from exc
     if not isinstance(value, dict):
         raise DecodeError(
-            f"cannot decode {what}: it is {json_name(value)}", hint="write one JSON object in braces"
+            f"cannot decode {what}: it is {json_name(value)}",
+            hint="write one JSON object in braces",
         )
     return Node(value)

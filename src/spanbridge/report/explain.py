@@ -228,7 +228,9 @@ def drawing(one: Explanation) -> list[str]:
     want = one.want
     vlans, _ = _carried(want.port)
     inside = [f"veth…  {'VLAN ' + str(want.port.pvid) + ' untagged' if want.port.pvid else 'port'}"]
-    inside.append(f"{want.bridge.name}  bridge{', filters VLANs' if want.bridge.vlan_filtering else ''}")
+    inside.append(
+        f"{want.bridge.name}  bridge{', filters VLANs' if want.bridge.vlan_filtering else ''}"
+    )
     if want.gateway is not None:
         known = one.has_example and want.gateway.addresses
         shown = str(want.gateway.addresses[0]) if known else "the gateway's address"
@@ -262,7 +264,10 @@ def _wrapped(label: str, text: str, width: int) -> Iterator[str]:
 def render_text(one: Explanation) -> str:
     """Render one explanation for a terminal, at most ``WIDTH`` columns wide where words allow."""
     conf = one.conf
-    lines = [f"{conf.name}  (type {conf.type or 'bridge'}, cniVersion {conf.cni_version})  {one.origin}", ""]
+    lines = [
+        f"{conf.name}  (type {conf.type or 'bridge'}, cniVersion {conf.cni_version})  {one.origin}",
+        "",
+    ]
     lines += [*drawing(one), ""]
     for label, texts in _sections(one):
         for number, text in enumerate(texts):
@@ -324,7 +329,9 @@ def render_json(one: Explanation) -> dict[str, object]:
             "routes": [_render_route(each) for each in sandbox.routes],
             "addressesAreExamples": one.has_example,
         },
-        "ipam": {"type": one.conf.ipam.type, "words": list(one.ipam_words)} if one.conf.ipam else None,
+        "ipam": {"type": one.conf.ipam.type, "words": list(one.ipam_words)}
+        if one.conf.ipam
+        else None,
         "gateway": _render_gateway(want.gateway),
         "masquerade": [
             {"source": str(each.source), "exceptTo": str(each.network)} for each in want.masquerade
