@@ -1,2 +1,192 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pytest fixtures."""
+"""
+Public pytest plugin: network namespaces, and the other tools' view of the kernel.
+
+Namespaces are named ones (``ip netns``), so every tool can be pointed at them; their
+names are unique, and they and the processes in them are gone when the test ends. The
+tests have to run as root of their network namespace: see `spanbridge.testing.sandbox`.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pytest
+
+Facts = list[dict[str, Any]]
+"""What ``ip -j`` and its like print: objects whose keys depend on the command."""
+
+_TIMEOUT_S: Final = 60
+_END_TIMEOUT_S: Final = 5
+_NUMBERS: Final = itertools.count()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Netns:
+    """
+    A named network namespace.
+
+    Attributes:
+        name: As ``ip netns`` lists it.
+        path: Of the bind mount that holds it; what a runtime passes as CNI_NETNS.
+    """
+
+    name: str
+    path: Path
+
+    def run(self, *argv: str) -> str:
+        """Run a command in the namespace; its standard output."""
+        return run("ip", "netns", "exec", self.name, *argv)
+
+    def ping(self, address: str, *, count: int = 1, wait_s: int = 2) -> bool:
+        """Tell whether an address answers from inside the namespace."""
+        done = subprocess.run(
+            [
+                *("ip", "netns", "exec", self.name, "ping", "-n", "-q"),
+                *("-c", str(count), "-W", str(wait_s), address),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        return done.returncode == 0
+
+
+class MakeNetns(Protocol):
+    """The factory that the fixture `netns` gives."""
+
+    def __call__(self, role: str = "pod") -> Netns:
+        """Make a namespace; ``role`` shows in its name."""
+
+
+class AskTool(Protocol):
+    """A fixture that asks a tool for JSON."""
+
+    def __call__(self, *arguments: str, netns: Netns | None = None) -> Facts:
+        """Ask in a namespace; None: the one the test runs in."""
+
+
+def run(*argv: str) -> str:
+    """Run a command; its standard output. A failure carries what it said."""
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        pytest.fail(f"`{' '.join(argv)}` ended with {done.returncode}: {said}")
+    return done.stdout
+
+
+@pytest.fixture
+def netns() -> Iterator[MakeNetns]:
+    """A factory of named network namespaces with their loopback up."""
+    made: list[Netns] = []
+
+    def make(role: str = "pod") -> Netns:
+        name = f"{role}-{os.getpid()}-{next(_NUMBERS)}"
+        run("ip", "netns", "add", name)
+        made.append(Netns(name, Path("/run/netns") / name))
+        run("ip", "-n", name, "link", "set", "lo", "up")
+        return made[-1]
+
+    yield make
+    for each in reversed(made):
+        # A test of a vanished namespace may have removed it itself.
+        if each.path.exists():
+            _end_processes(each)
+            run("ip", "netns", "del", each.name)
+
+
+def _end_processes(netns: Netns) -> None:
+    """End what still runs in a namespace: politely, then surely."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        for pid in _pids(netns):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        while _pids(netns) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def _pids(netns: Netns) -> list[int]:
+    """
+    The processes in a namespace, ours left out: a test's threads may stand in it.
+
+    A zombie is left out too: it holds nothing, and only its parent can remove it.
+    """
+    return [
+        pid
+        for pid in map(int, run("ip", "netns", "pids", netns.name).split())
+        if pid != os.getpid() and _state(pid) not in "ZX"
+    ]
+
+
+def _state(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+@pytest.fixture
+def node(netns: MakeNetns) -> Netns:
+    """A namespace that stands for a node."""
+    return netns("node")
+
+
+@pytest.fixture
+def pod(netns: MakeNetns) -> Netns:
+    """A namespace that stands for a pod's sandbox."""
+    return netns("pod")
+
+
+@pytest.fixture
+def ip_json() -> AskTool:
+    """Asks ``ip -j``: ``ip_json("addr", "show", "dev", "eth0", netns=pod)``."""
+    return _asker(["ip", "-j", "-d"])
+
+
+@pytest.fixture
+def bridge_json() -> AskTool:
+    """Asks ``bridge -j``: ``bridge_json("vlan", "show", netns=node)``."""
+    return _asker(["bridge", "-j", "-d"])
+
+
+@pytest.fixture
+def nft_json() -> AskTool:
+    """Asks ``nft -j``: the objects of ``nft_json("list", "ruleset")``, metainfo left out."""
+    ask = _asker(["nft", "-j"])
+
+    def objects(*arguments: str, netns: Netns | None = None) -> Facts:
+        return [each for each in ask(*arguments, netns=netns) if "metainfo" not in each]
+
+    return objects
+
+
+def _asker(tool: Sequence[str]) -> AskTool:
+    def ask(*arguments: str, netns: Netns | None = None) -> Facts:
+        argv = [*tool, *arguments]
+        text = netns.run(*argv) if netns else run(*argv)
+        # Tools print nothing at all where there is nothing to list.
+        found = json.loads(text or "[]")
+        if isinstance(found, dict):
+            found = found["nftables"]
+        # ip leaves empty objects where a filter dropped one.
+        return [each for each in found if each]
+
+    return ask

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner of the tiers: what it counts and how it ends."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+RUNNER = Path(__file__).parents[2] / "run.py"
+
+
+@pytest.fixture(scope="module")
+def runner() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("spanbridge_tests_run", RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_report_is_counted(runner: ModuleType, tmp_path: Path) -> None:
+    report = tmp_path / "unit.xml"
+    report.write_text(
+        '<testsuites><testsuite tests="9" failures="1" errors="2" skipped="3"/></testsuites>'
+    )
+
+    outcome = runner.read_outcome("unit", report, exit_code=1, seconds=1.0)
+
+    assert (outcome.passed, outcome.failed, outcome.skipped) == (3, 3, 3)
+
+
+def test_a_tier_without_a_report_has_failed(runner: ModuleType, tmp_path: Path) -> None:
+    outcome = runner.read_outcome("vm", tmp_path / "none.xml", exit_code=0, seconds=1.0)
+
+    assert outcome.exit_code == 1
+    assert outcome.failed == 1
+
+
+def test_the_last_line_holds_the_total(runner: ModuleType) -> None:
+    outcomes = [runner.Outcome("unit", 0, 5, 0, 0, 1.0), runner.Outcome("vm", 1, 2, 1, 0, 2.5)]
+
+    last = runner.render_summary(outcomes).splitlines()[-1]
+
+    assert last == "===== all tiers: 1 failed, 7 passed in 3.50s ====="
+
+
+def test_an_unknown_tier_is_a_usage_error() -> None:
+    done = subprocess.run(
+        [sys.executable, str(RUNNER), "moon"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "moon" in done.stderr
