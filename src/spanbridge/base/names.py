@@ -41,10 +41,13 @@ def ifname_fault(text: str) -> str | None:
     """Say why the kernel would refuse ``text`` as an interface name, or None."""
     if not text:
         return "it is empty"
+    # Before the length is taken: half a surrogate pair has no bytes.
+    if any(char in "/:" or char.isspace() or not char.isprintable() for char in text):
+        return "it holds a slash, a colon, white space or a control character"
+    if "%" in text:
+        return "it holds a %, by which the kernel numbers names"
     if len(text.encode()) > IFNAME_MAX_BYTES:
         return f"it has more than {IFNAME_MAX_BYTES} bytes"
     if text in {".", ".."}:
         return "the kernel reserves this name"
-    if any(char in "/:" or char.isspace() or not char.isprintable() for char in text):
-        return "it holds a slash, a colon, white space or a control character"
     return None
