@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH - the one-shot program does not pay for the import of pathlib
+# ruff: noqa: PTH116, PTH118, PTH119 - the one-shot program does not import pathlib
 """
 ``ipam.type`` of anybody else: a program of that name in CNI_PATH decides.
 

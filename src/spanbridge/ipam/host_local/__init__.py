@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH - the one-shot program does not pay for the import of pathlib
+# ruff: noqa: PTH123 - the one-shot program does not import pathlib
 """
 ``ipam.type`` host-local: addresses from ranges of this node, kept as files.
 

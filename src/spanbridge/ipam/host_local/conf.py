@@ -126,13 +126,13 @@ def parse_host_local(request: Request, call: IpamCall, default_data_dir: str) ->
     """
     ipam = call.ipam.node
     ipam.take("type")
-    parsed = parse_sets(ipam, call.root.node("runtimeConfig"))
-    _require_sets(request, call, parsed.sets)
+    sets, unknown = parse_sets(ipam, call.root.node("runtimeConfig"))
+    _require_sets(request, call, sets)
     return HostLocalConf(
         data_dir=parse_data_dir(ipam, default_data_dir),
-        sets=parsed.sets,
-        requested=_assign(parsed.sets, _wishes(request, call.root)),
+        sets=sets,
+        requested=_assign(sets, _wishes(request, call.root)),
         routes=parse_routes(ipam),
         resolv_conf=ipam.text("resolvConf"),
-        unknown=parsed.unknown + ipam.unknown(),
+        unknown=unknown + ipam.unknown(),
     )

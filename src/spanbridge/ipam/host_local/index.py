@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH - the one-shot program does not pay for the import of pathlib
+# ruff: noqa: PTH103, PTH108, PTH116, PTH120 - the one-shot program does not import pathlib
 r"""
 A cache over one network's directory: owner to addresses, and what is free.
 
@@ -11,7 +11,7 @@ index may be lost, so the boot id differs. Whatever is wrong, the index is built
 
 File layout, little endian, one file per network::
 
-    0      header   magic 8s, boot id 16s, device u64, inode u64, mtime_ns i64,
+    0      header   magic 8s; seal: boot id 16s, device u64, inode u64, mtime_ns i64;
                     capacity u32, count u32, number of spans u32
     64     spans    each: IP version u32, first 16s, last 16s (addresses left-aligned)
     4096   table    capacity slots, each: CRC-32 of the owner u32, IP version u8, 3 pad
@@ -23,7 +23,6 @@ import binascii
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -42,9 +41,11 @@ SPANS_MAX: Final = 64
 """Spans; what the header's page can list."""
 
 _MAGIC: Final = b"sbindex1"
-_HEADER: Final = Struct("<8s16sQQqIII")
+_HEADER: Final = Struct("<8s40sIII")
+_SEAL: Final = Struct("<16sQQq")
 _SPAN: Final = Struct("<I16s16s")
 _SLOT: Final = Struct("<IB3x16s")
+_VERSION_IN_SLOT: Final = 4
 _SPANS_AT: Final = 64
 _TABLE_AT: Final = 4096
 _WINDOW: Final = 32
@@ -67,28 +68,17 @@ def owner_key(container_id: str, ifname: str) -> int:
     return binascii.crc32(f"{container_id}\n{ifname}".encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """
-    The state of a directory.
+Seal = bytes
+"""State of a directory: boot id, device, inode, mtime in nanoseconds; packed."""
 
-    Attributes:
-        boot: Boot id; 16 bytes.
-        device: Device number.
-        inode: Inode number.
-        mtime_ns: Nanoseconds since the epoch; 0 is a broken seal.
-    """
+BROKEN_SEAL: Final = bytes(_SEAL.size)
+"""Fits no directory."""
 
-    boot: bytes
-    device: int
-    inode: int
-    mtime_ns: int
 
-    @classmethod
-    def observe(cls, directory: str) -> "Seal":
-        """Read the state of ``directory`` now."""
-        status = os.stat(directory)
-        return cls(_boot_id(), status.st_dev, status.st_ino, status.st_mtime_ns)
+def observe_seal(directory: str) -> Seal:
+    """Read the state of ``directory`` now."""
+    status = os.stat(directory)
+    return _SEAL.pack(_boot_id(), status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
 def _boot_id() -> bytes:
@@ -157,8 +147,8 @@ class Index:
         page = os.pread(descriptor, _TABLE_AT, 0)
         if len(page) < _TABLE_AT:
             return None
-        magic, boot, device, inode, mtime_ns, capacity, count, length = _HEADER.unpack_from(page)
-        if magic != _MAGIC or Seal(boot, device, inode, mtime_ns) != seal or length > SPANS_MAX:
+        magic, stored_seal, capacity, count, length = _HEADER.unpack_from(page)
+        if magic != _MAGIC or stored_seal != seal or length > SPANS_MAX:
             return None
         stored = page[_SPANS_AT : _SPANS_AT + length * _SPAN.size]
         spans = tuple(
@@ -179,13 +169,11 @@ class Index:
         pool = min(sum(last.number - first.number + 1 for first, last in spans), _POOL_MAX)
         wanted = max(2 * pool, 4 * len(leases), _SPARE)
         capacity = 1 << (wanted - 1).bit_length()
-        content = b"".join(
-            (
-                _header_page(capacity, len(leases), spans),
-                _table(capacity, leases),
-                *(_bitmap(span, leases) for span in spans),
-            )
-        )
+        size = _TABLE_AT + capacity * _SLOT.size + sum(map(_bitmap_bytes, spans))
+        content = bytearray(size)
+        _put_header(content, capacity, len(leases), spans)
+        _put_table(content, capacity, leases)
+        _put_bitmaps(content, _TABLE_AT + capacity * _SLOT.size, spans, leases)
         index = cls(_stored(path, content), capacity, len(leases), spans)
         index.dirty = True
         return index
@@ -208,7 +196,7 @@ class Index:
         """Break the seal before the first change, so that a crash leaves it broken."""
         if not self.dirty:
             self.dirty = True
-            self._write_header(Seal(b"\0" * 16, 0, 0, 0))
+            self._write_header(BROKEN_SEAL)
 
     def seal(self, seal: Seal) -> None:
         """Declare that the index is what the directory is."""
@@ -216,10 +204,7 @@ class Index:
         self.dirty = False
 
     def _write_header(self, seal: Seal) -> None:
-        header = _HEADER.pack(
-            _MAGIC, seal.boot, seal.device, seal.inode, seal.mtime_ns,
-            self._capacity, self._count, len(self.spans),
-        )  # fmt: skip
+        header = _HEADER.pack(_MAGIC, seal, self._capacity, self._count, len(self.spans))
         os.pwrite(self._descriptor, header, 0)
 
     # ------------------------------------------------------------ owners
@@ -337,35 +322,35 @@ class Index:
         os.pwrite(self._descriptor, bytes([byte | mask if taken else byte & ~mask]), where)
 
 
-def _header_page(capacity: int, count: int, spans: tuple[Span, ...]) -> bytes:
-    header = _HEADER.pack(_MAGIC, b"", 0, 0, 0, capacity, count, len(spans))
-    listed = b"".join(
-        _SPAN.pack(first.version, _padded(first), _padded(last)) for first, last in spans
-    )
-    return (header.ljust(_SPANS_AT, b"\0") + listed).ljust(_TABLE_AT, b"\0")
+def _put_header(content: bytearray, capacity: int, count: int, spans: tuple[Span, ...]) -> None:
+    _HEADER.pack_into(content, 0, _MAGIC, BROKEN_SEAL, capacity, count, len(spans))
+    for number, (first, last) in enumerate(spans):
+        where = _SPANS_AT + number * _SPAN.size
+        _SPAN.pack_into(content, where, first.version, _padded(first), _padded(last))
 
 
-def _table(capacity: int, leases: list[Lease]) -> bytes:
-    table = bytearray(capacity * _SLOT.size)
+def _put_table(content: bytearray, capacity: int, leases: list[Lease]) -> None:
     for key, ip in leases:
-        position = key % capacity
-        while table[position * _SLOT.size + 4]:
-            position = (position + 1) % capacity
-        _SLOT.pack_into(table, position * _SLOT.size, key, ip.version, _padded(ip))
-    return bytes(table)
+        where = _TABLE_AT + key % capacity * _SLOT.size
+        while content[where + _VERSION_IN_SLOT]:
+            where += _SLOT.size
+            if where == _TABLE_AT + capacity * _SLOT.size:
+                where = _TABLE_AT
+        _SLOT.pack_into(content, where, key, ip.version, _padded(ip))
 
 
-def _bitmap(span: Span, leases: list[Lease]) -> bytes:
-    first, last = span
-    bits = bytearray(_bitmap_bytes(span))
-    for _, ip in leases:
-        if ip.version == first.version and first <= ip <= last:
-            offset = ip.number - first.number
-            bits[offset // 8] |= 1 << (offset % 8)
-    return bytes(bits)
+def _put_bitmaps(
+    content: bytearray, where: int, spans: tuple[Span, ...], leases: list[Lease]
+) -> None:
+    for first, last in spans:
+        for _, ip in leases:
+            if ip.version == first.version and first <= ip <= last:
+                offset = ip.number - first.number
+                content[where + offset // 8] |= 1 << (offset % 8)
+        where += _bitmap_bytes((first, last))
 
 
-def _stored(path: str, content: bytes) -> int:
+def _stored(path: str, content: bytearray) -> int:
     """Write the file, or one that lives in memory only, and return its descriptor."""
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -377,11 +362,15 @@ def _stored(path: str, content: bytes) -> int:
         return _filled(os.memfd_create("spanbridge-index"), content)
 
 
-def _filled(descriptor: int, content: bytes) -> int:
+def _filled(descriptor: int, content: bytearray) -> int:
+    """Write all that is not zero; the rest of the file is a hole."""
+    zeros = bytes(_CHUNK)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        os.ftruncate(descriptor, len(content))
+        for offset in range(0, len(content), _CHUNK):
+            chunk = content[offset : offset + _CHUNK]
+            if chunk != zeros[: len(chunk)]:
+                os.pwrite(descriptor, chunk, offset)
     except BaseException:
         os.close(descriptor)
         raise

@@ -177,20 +177,6 @@ def parse_range(node: Node) -> Range:
     return parsed
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedSets:
-    """
-    All sets of a call.
-
-    Attributes:
-        sets: In the order of their cursors.
-        unknown: Keys in ranges that nobody reads.
-    """
-
-    sets: tuple[RangeSet, ...]
-    unknown: tuple[UnknownKey, ...]
-
-
 class _Collector:
     """Gathers sets, refusing what clashes with an earlier one."""
 
@@ -232,9 +218,14 @@ class _Collector:
                 )
 
 
-def parse_sets(ipam: Node, runtime: Node | None) -> ParsedSets:
+def parse_sets(
+    ipam: Node, runtime: Node | None
+) -> tuple[tuple[RangeSet, ...], tuple[UnknownKey, ...]]:
     """
     Read every range set: the runtime's, then the section's own range, then ``ranges``.
+
+    Returns:
+        The sets in the order of their cursors, and the keys that nobody reads.
 
     Raises:
         ConfigError: Carries the pointer of the bad field.
@@ -250,4 +241,4 @@ def parse_sets(ipam: Node, runtime: Node | None) -> ParsedSets:
     collector.refuse_overlaps()
     sets = tuple(tuple(each for _, each in one) for one in collector.sets)
     strays = [UnknownKey(ipam.at(key), key, "subnet") for key in legacy]
-    return ParsedSets(sets, tuple(strays + collector.unknown))
+    return sets, tuple(strays + collector.unknown)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH - the one-shot program does not pay for the import of pathlib
+# ruff: noqa: PTH103, PTH108, PTH112, PTH120, PTH208 - the one-shot program does not import pathlib
 r"""
 The files of host-local, as the reference plugin writes and reads them.
 
@@ -26,7 +26,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.base.errors import Code, NodeError, RetryError, SpanbridgeError
-from spanbridge.ipam.host_local.index import BrokenIndexError, Index, Lease, Seal, Span, owner_key
+from spanbridge.ipam.host_local.index import (
+    BrokenIndexError,
+    Index,
+    Lease,
+    Span,
+    observe_seal,
+    owner_key,
+)
 from spanbridge.model.addresses import Ip, ip_from_text
 
 LOCK_TIMEOUT_S: Final = 30.0
@@ -85,7 +92,7 @@ class Session:
         self._index_path = index_path
         self._spans = spans
         self._built = False
-        self._index = Index.load(index_path, Seal.observe(directory), spans) or self._build()
+        self._index = Index.load(index_path, observe_seal(directory), spans) or self._build()
 
     # ------------------------------------------------------------ questions
 
@@ -181,10 +188,11 @@ class Session:
 
     def set_cursor(self, set_number: int, ip: Ip) -> None:
         """Note the address that this set gave last; a torn write only moves the start."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._cursor_path(set_number), flags, 0o600)
         try:
-            os.write(descriptor, str(ip).encode())
+            # Not O_TRUNC: ext4 starts writing out a file emptied and closed, 0.3 ms each time.
+            os.ftruncate(descriptor, os.write(descriptor, str(ip).encode()))
         finally:
             os.close(descriptor)
 
@@ -225,7 +233,7 @@ class Session:
         with contextlib.suppress(OSError):
             past = time.time_ns() - _SEAL_AGE_NS
             os.utime(self._directory, ns=(past, past))
-            self._index.seal(Seal.observe(self._directory))
+            self._index.seal(observe_seal(self._directory))
 
     def close(self) -> None:
         """Let go of the index."""
