@@ -150,7 +150,10 @@ class Node:
 
 def shorten(value: object, limit: int = 60) -> str:
     """Show a JSON value in at most ``limit`` characters."""
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # it could just be read, from a shallower stack
+        return "…"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -190,7 +193,7 @@ def parse_object(data: bytes, what: str = "the network configuration") -> Node:
             f"{exc.msg} at line {exc.lineno} column {exc.colno}" if data.strip() else "it is empty"
         )
         raise DecodeError(f"cannot decode {what}: {cause}", hint="write one JSON object") from exc
-    except (UnicodeDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:  # not UTF-8, 4301 digits, nested too deep
         raise DecodeError(
             f"cannot decode {what}: {exc}", hint="write one JSON object in UTF-8"
         ) from exc
