@@ -152,12 +152,14 @@ def _parse_interface(node: Node) -> Interface:
 
 
 def _parse_ip_config(node: Node) -> IpConfig:
-    gateway = node.text("gateway")
-    if gateway:
-        parse_ip(gateway, node.at("gateway"))
+    address, gateway = parse_cidr(node.text("address"), node.at("address")), node.text("gateway")
+    if gateway and parse_ip(gateway, node.at("gateway")).version != address.version:
+        raise node.fault(
+            "gateway", f"{gateway} is not of the family of {address}", "write both in one family"
+        )
     index = node.integer("interface", minimum=0, maximum=_UINT32_MAX, default=-1)
     return IpConfig(
-        address=parse_cidr(node.text("address"), node.at("address")),
+        address=address,
         gateway=gateway,
         interface=None if index < 0 else index,
     )
