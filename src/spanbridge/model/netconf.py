@@ -234,12 +234,17 @@ def _parse_trunk(root: Node) -> tuple[VlanRange, ...] | None:
     return merge_ranges([each for entry in entries for each in entry])
 
 
+def is_program_name(text: str) -> bool:
+    """Tell whether ``text`` can be looked up in a directory without leaving it."""
+    return "/" not in text and text not in {"", ".", ".."} and text.isprintable()
+
+
 def _parse_ipam(root: Node) -> IpamConf | None:
     node = root.node("ipam")
     kind = node.text("type") if node is not None else ""
     if node is None or not kind:
         return None
-    if "/" in kind or kind in {".", ".."}:
+    if not is_program_name(kind):
         raise node.fault("type", f"{kind!r} is not a program name", "write it without a path")
     return IpamConf(kind, node)
 
@@ -368,7 +373,7 @@ def requested_mac(conf: NetConf, args: Mapping[str, str]) -> MacAddress | None:
     Raises:
         CallError: CNI_ARGS names a MAC that cannot be used.
     """
-    if conf.mac is not None or "MAC" not in args:
+    if conf.mac is not None or not args.get("MAC"):
         return conf.mac
     try:
         return parse_mac(args["MAC"], "")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spanbridge.base.errors import ConfigError
 from spanbridge.base.names import NetworkName
-from spanbridge.model.netconf import IpamConf, parse_name
+from spanbridge.model.netconf import IpamConf, is_program_name, parse_name
 from spanbridge.model.reader import Node
 from spanbridge.model.version import parse_version
 
@@ -55,4 +55,4 @@ def _lenient_ipam(root: Node) -> IpamConf | None:
         kind = node.text("type") if node is not None else ""
     except ConfigError:
         return None
-    return IpamConf(kind, node) if node is not None and kind and "/" not in kind else None
+    return IpamConf(kind, node) if node is not None and is_program_name(kind) else None
