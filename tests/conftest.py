@@ -82,6 +82,8 @@ def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) ->
         code = 3
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as exc:  # a signal asked us to end
+        code = int(exc.code or 0)
     sys.stdout.flush()
     os._exit(code)
 

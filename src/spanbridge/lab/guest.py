@@ -18,13 +18,15 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Final
+from types import FrameType
+from typing import IO, Final, NoReturn
 
 from spanbridge.base.errors import NodeError
 
@@ -122,7 +124,7 @@ def run_in_guest(
     """
     kernel = _require_kernel()
     shared = [path.resolve(strict=True) for path in shared_dirs_rw]
-    with tempfile.TemporaryDirectory(prefix="spanbridge-guest-") as place:
+    with _termination_unwinds(), tempfile.TemporaryDirectory(prefix="spanbridge-guest-") as place:
         ours = Path(place) / "shared"
         ours.mkdir()
         (ours / "start.sh").write_text(render_start(shared))
@@ -136,6 +138,24 @@ def run_in_guest(
                 "cannot run the command in a guest kernel: the guest ended before the command did",
                 hint="look at the output above; give the guest more memory",
             ) from None
+
+
+@contextlib.contextmanager
+def _termination_unwinds() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP clean up as Ctrl-C does; only the main thread can set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def unwind(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_kernel() -> Path:
@@ -198,7 +218,7 @@ def render_virtme(
         # Page-table isolation and friends protect nobody here and cost an emulated CPU dearly.
         *("-a", "mitigations=off"),
         f"--rwdir={_OUR_MOUNT}={ours}",
-        *("--cwd", "/"),
+        *("--cwd", "/", "--user", "root"),
         *([] if os.environ.get("SPANBRIDGE_GUEST_KVM") == "1" else ["--disable-kvm"]),
         *("--script-sh", f"exec bash {_OUR_MOUNT}/start.sh"),
         *("--qemu-opts", *devices),

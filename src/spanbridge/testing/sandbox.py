@@ -22,7 +22,7 @@ _PREPARE: Final = """\
 set -e
 mount -t tmpfs -o mode=0755 run /run
 mount -t tmpfs -o mode=0755 state /var/lib
-mkdir -p /run/netns /run/lock /var/lib/cni
+mkdir -p /run/netns /run/lock /run/tmp /var/lib/cni
 ip link set lo up
 {mark}=$(stat -L -c %i /proc/self/ns/net) exec "$@"
 """
@@ -47,6 +47,8 @@ def render_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment to enter with: state and sockets of ours inside, system programs on PATH."""
     return dict(environ) | {
         "PATH": f"{environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin",
+        # Ours: we are another user here than outside, whom /tmp may hold files of.
+        "TMPDIR": "/run/tmp",
         "SPANBRIDGE_STATE": "/var/lib/spanbridge",
         "SPANBRIDGE_RUN": "/run/spanbridge",
     }

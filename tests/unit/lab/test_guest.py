@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of a guest can be seen without booting one."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,7 +94,7 @@ def test_the_command_runs_with_its_words_directory_and_environment(tmp_path: Pat
 
 def test_when_the_time_is_over_the_processes_are_ended(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
-        guest._run_bound(_writes_its_pid(tmp_path), tmpdir=tmp_path, timeout_s=2)
+        guest._run_bound(_marked_processes(tmp_path), tmpdir=tmp_path, timeout_s=2)
 
     assert_ended(tmp_path)
 
@@ -102,7 +104,7 @@ def test_processes_end_also_when_we_are_killed(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from spanbridge.lab import guest;"
         "guest._run_bound(sys.argv[2:], tmpdir=Path(sys.argv[1]), timeout_s=60)"
     )
-    starter = [sys.executable, "-c", source, str(tmp_path), *_writes_its_pid(tmp_path)]
+    starter = [sys.executable, "-c", source, str(tmp_path), *_marked_processes(tmp_path)]
     with subprocess.Popen(starter, stdout=subprocess.PIPE) as process:
         _wait_until(lambda: bool(_pids(tmp_path)))
         process.kill()
@@ -110,8 +112,28 @@ def test_processes_end_also_when_we_are_killed(tmp_path: Path) -> None:
     assert_ended(tmp_path)
 
 
-def _writes_its_pid(folder: Path) -> list[str]:
-    """A shell with a child, as virtme has QEMU; both named by a mark in their environment."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_guest_and_leaves_no_file(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    source = (
+        "import sys; from pathlib import Path; from spanbridge.lab import guest;"
+        "guest._require_kernel = lambda: Path('/k'); words = sys.argv[1:];"
+        "guest.render_virtme = lambda *_, **__: words; sys.exit(guest.main(['true']))"
+    )
+    marked = _marked_processes(tmp_path)
+    starter = [sys.executable, "-c", source, *marked]
+    with subprocess.Popen(starter, env=os.environ | {"TMPDIR": str(tmp_path)}) as process:
+        _wait_until(lambda: bool(_pids(tmp_path)))
+        process.send_signal(number)
+
+    assert process.returncode == code
+    assert_ended(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _marked_processes(folder: Path) -> list[str]:
+    """A shell with a child, as virtme has QEMU, told apart by a mark in their environment."""
     return ["sh", "-c", f"export MARK={folder}; sleep 300 & sleep 300; true"]
 
 
