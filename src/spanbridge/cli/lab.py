@@ -1,9 +1,253 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`spanbridge lab`: two clusters on this machine."""
+"""`spanbridge lab`: clusters on this machine that reach each other over a VLAN."""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
+from spanbridge.cli.exits import Exit
+from spanbridge.cli.lab_view import show, view_plan, view_removed, view_status, view_verdict
+from spanbridge.cli.options import examples, format_option
+from spanbridge.cli.signals import ending_in_order
+from spanbridge.cli.terminal import facts, progress, progress_behind_pipe
+from spanbridge.lab.ground import (
+    Ground,
+    choose_ground,
+    require_ground,
+    require_root,
+    run_elsewhere,
+)
+from spanbridge.lab.lifecycle import down as take_down
+from spanbridge.lab.lifecycle import open_lab, temporary_lab
+from spanbridge.lab.lifecycle import up as bring_up
+from spanbridge.lab.place import STATE_DIR, Place, changing_alone
+from spanbridge.lab.status import observe_lab, render_status
+from spanbridge.lab.topology import LabParameters, plan_lab
+from spanbridge.lab.verdict import render_verdict
+from spanbridge.lab.verify import verify_lab
 
-@click.group()
+_Command = Callable[..., Any]
+_DEFAULTS: Final = LabParameters()
+
+
+class _Names(click.ParamType[tuple[str, ...]]):
+    """Names joined by commas."""
+
+    name = "names"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,  # noqa: ARG002  # click's own signature
+        ctx: click.Context | None,  # noqa: ARG002  # click's own signature
+    ) -> tuple[str, ...]:
+        """Split; click also passes a default that is split already."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(name.strip() for name in str(value).split(","))
+
+
+_state_dir: Final = click.option(
+    "--state-dir",
+    "place",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=STATE_DIR,
+    show_default=True,
+    callback=lambda _ctx, _param, value: Place(value.resolve()),
+    help="Where the lab keeps its files; removed by `lab down`.",
+)
+_bin_dir: Final = click.option(
+    "--bin-dir",
+    envvar="SPANBRIDGE_LAB_BIN_DIR",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="Use the CNI programs bridge and host-local that lie here, "
+    "for example the reference ones in /usr/lib/cni. Default: install ours.",
+)
+
+
+def _planned(command: _Command) -> _Command:
+    """Add the options that say what lab is meant; the command gets ``parameters``."""
+
+    @click.option(
+        "--clusters",
+        type=_Names(),
+        default=",".join(_DEFAULTS.clusters),
+        show_default=True,
+        help="Names, joined by commas.",
+    )
+    @click.option(
+        "--nodes", default=_DEFAULTS.nodes, show_default=True, help="Nodes in each cluster."
+    )
+    @click.option(
+        "--vlan", default=_DEFAULTS.vlan, show_default=True, help="VLAN of the migration network."
+    )
+    @click.option("--subnet", default=_DEFAULTS.subnet, show_default=True, help="Its IPv4 subnet.")
+    @click.option("--mtu", default=_DEFAULTS.mtu, show_default=True, help="Its MTU, in bytes.")
+    @_bin_dir
+    @_state_dir
+    @functools.wraps(command)
+    def with_parameters(
+        *,
+        clusters: tuple[str, ...],
+        nodes: int,
+        vlan: int,
+        subnet: str,
+        mtu: int,
+        **others: object,
+    ) -> object:
+        parameters = LabParameters(clusters, nodes, vlan=vlan, subnet=subnet, mtu=mtu)
+        return command(parameters=parameters, **others)
+
+    return with_parameters
+
+
+@click.group(
+    epilog=examples(
+        "spanbridge lab demo",
+        "sudo spanbridge lab up --clusters east,west --nodes 3 --vlan 7",
+        "sudo spanbridge lab verify",
+        "sudo spanbridge lab down",
+    )
+)
 def lab() -> None:
-    """Two clusters on this machine that reach each other over a VLAN."""
+    """
+    Clusters on this machine that reach each other over a VLAN.
+
+    Every node and every pod is a network namespace named sb-lab-..., joined by a switch
+    that trunks the VLAN. Pods are attached by executing the CNI program `bridge`, as a
+    container runtime does. The machine's own network is not touched.
+    """
+
+
+@lab.command(
+    epilog=examples("sudo spanbridge lab up", "sudo spanbridge lab up --nodes 4 --mtu 9000")
+)
+@_planned
+def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None:
+    """
+    Build the lab and leave it up.
+
+    Does nothing when the same lab is up already; removes first what an interrupted
+    one left. Needs root and a kernel with bridge VLAN filtering.
+    """
+    plan_lab(parameters)
+    require_ground()
+    with ending_in_order(), changing_alone(), progress() as steps:
+        runtime, new = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
+    console = facts()
+    show(console, *view_plan(runtime.lab))
+    click.echo("The lab is up." if new else "The lab was up already; nothing was changed.")
+    click.echo("Next: spanbridge lab verify, spanbridge lab status, spanbridge lab down")
+
+
+@lab.command(
+    epilog=examples("sudo spanbridge lab status", "sudo spanbridge lab status --format json")
+)
+@format_option("text", "json")
+@_state_dir
+def status(*, output_format: str, place: Place) -> int:
+    """
+    Show nodes, bridges, uplinks, VLANs and pods as the kernel has them.
+
+    Exit code 1 when something is not as it was built.
+    """
+    require_root()
+    found = observe_lab(open_lab(place, whole=False).lab)
+    if output_format == "json":
+        click.echo(json.dumps(render_status(found), indent=2))
+    else:
+        show(facts(), *view_status(found))
+    return Exit.FINE if found.up else Exit.FINDINGS
+
+
+@lab.command(
+    epilog=examples("sudo spanbridge lab verify", "sudo spanbridge lab verify --format json")
+)
+@format_option("text", "json")
+@_state_dir
+def verify(*, output_format: str, place: Place) -> int:
+    """
+    Prove that every virt-handler reaches every other over the VLAN, and only there.
+
+    Pings all ordered pairs while the trunks are captured, then tries the same from a
+    pod attached without the VLAN, which must reach nobody. Exit code 1 when anything
+    is not as it must be.
+    """
+    require_root()
+    runtime = open_lab(place)
+    with ending_in_order(), changing_alone(), progress() as steps:
+        verdict = verify_lab(runtime, step=steps)
+    if output_format == "json":
+        click.echo(json.dumps(render_verdict(verdict), indent=2))
+    else:
+        show(facts(), view_verdict(verdict))
+    return Exit.FINE if verdict.passed else Exit.FINDINGS
+
+
+@lab.command(epilog=examples("sudo spanbridge lab down"))
+@_state_dir
+def down(*, place: Place) -> int:
+    """
+    Detach the pods and remove everything, also what a crash left.
+
+    Nothing to remove is fine. Exit code 1 when a pod could not be detached in order;
+    the lab is removed all the same.
+    """
+    require_root()
+    with ending_in_order(), changing_alone(), progress() as steps:
+        removed = take_down(place, step=steps)
+    if not removed:
+        click.echo("No lab is up; there was nothing to remove.")
+        return Exit.FINE
+    show(facts(), *view_removed(removed))
+    return Exit.FINE if removed.clean else Exit.FINDINGS
+
+
+@lab.command(
+    epilog=examples(
+        "spanbridge lab demo",
+        "spanbridge lab demo --nodes 3 --vlan 100",
+        "spanbridge lab demo --bin-dir /usr/lib/cni",
+    )
+)
+@_planned
+def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> int:
+    """
+    Bring the lab up, verify it, show what was proved, and remove it.
+
+    Runs in a guest kernel where this one has no VLAN filtering, and in a user
+    namespace where you are not root; it says so. Leaves nothing behind, also after
+    Ctrl-C.
+    """
+    plan_lab(parameters)
+    with ending_in_order():
+        choice = choose_ground()
+        if choice.ground is not Ground.HERE:
+            click.echo(f"{choice.reason}: running in a {choice.ground.value}.", err=True)
+            words = _render_words(parameters, place, bin_dir)
+            return run_elsewhere(choice.ground, words, progress_behind_pipe())
+        return _demo_here(parameters, place, bin_dir)
+
+
+def _demo_here(parameters: LabParameters, place: Place, bin_dir: Path | None) -> int:
+    with changing_alone(), progress() as steps:
+        with temporary_lab(parameters, place, bin_dir=bin_dir, step=steps) as runtime:
+            verdict = verify_lab(runtime, step=steps)
+            removed = take_down(place, step=steps)
+        steps.done()
+        console = facts()
+        show(console, *view_plan(runtime.lab), view_verdict(verdict), *view_removed(removed))
+    return Exit.FINE if verdict.passed and removed.clean else Exit.FINDINGS
+
+
+def _render_words(parameters: LabParameters, place: Place, bin_dir: Path | None) -> list[str]:
+    """Write the command line of the same demo."""
+    words = ["lab", "demo", "--clusters", ",".join(parameters.clusters)]
+    words += ["--nodes", str(parameters.nodes), "--vlan", str(parameters.vlan)]
+    words += ["--subnet", parameters.subnet, "--mtu", str(parameters.mtu)]
+    words += ["--state-dir", str(place.directory)]
+    return words + (["--bin-dir", str(bin_dir)] if bin_dir else [])

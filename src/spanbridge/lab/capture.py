@@ -92,6 +92,8 @@ def frame_vlan(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> int
             status, _, _, _, _, tci, _ = _AUXDATA.unpack_from(data)
             if status & _TP_STATUS_VLAN_VALID:
                 return int(tci) & _VLAN_ID_MASK
-    if len(frame) >= 16 and int.from_bytes(frame[12:14], "big") == _ETH_P_8021Q:  # noqa: PLR2004  # addresses, type and tag
+    if (
+        len(frame) >= 16 and int.from_bytes(frame[12:14], "big") == _ETH_P_8021Q
+    ):  # addresses, type and tag
         return int.from_bytes(frame[14:16], "big") & _VLAN_ID_MASK
     return UNTAGGED

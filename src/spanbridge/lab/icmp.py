@@ -30,7 +30,7 @@ def checksum(data: bytes) -> int:
     """Compute the ones' complement of the ones' complement sum of 16-bit words."""
     padded = data + b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total > 0xFFFF:  # noqa: PLR2004  # carries fold back until 16 bits are left
+    while total > 0xFFFF:  # carries fold back until 16 bits are left
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
 

@@ -28,6 +28,7 @@ POD_INTERFACE: Final = IfName("migration0")
 MTU_DEFAULT: Final = 1500
 MTU_MIN: Final = 576
 MTU_MAX: Final = 65535
+NODES_MIN: Final = 2
 NODES_MAX: Final = 32
 """Nodes of all clusters together: every ordered pair is pinged."""
 
@@ -176,6 +177,11 @@ def plan_lab(parameters: LabParameters) -> Lab:
         for cluster in parameters.clusters
         for number in range(1, parameters.nodes + 1)
     ]
+    if len(names) < NODES_MIN:
+        raise InputError(
+            "cannot plan a lab of one node: nobody would be there to answer",
+            hint="give two --clusters or two --nodes",
+        )
     *slices, last = cut_addresses(subnet, len(names) + 1)
     nodes = [
         Node(name, cluster, f"{NETNS_PREFIX}{name}", _handler(name, vlan, addresses))

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lab's findings look like on a terminal."""
+
+from typing import Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spanbridge.lab.lifecycle import Removed, describe
+from spanbridge.lab.ping import PingResult
+from spanbridge.lab.status import LabStatus, NodeStatus, PortStatus
+from spanbridge.lab.topology import Lab
+from spanbridge.lab.verdict import Pair, Trunk, Verdict
+
+MATRIX_MAX_NODES: Final = 6
+"""More do not fit beside each other; then there is one line for each source."""
+
+
+def view_plan(lab: Lab) -> list[Text]:
+    """Show in two lines what was built."""
+    return [
+        Text(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}", style="bold"),
+        Text(
+            f"     {len(lab.nodes)} nodes on a switch that trunks the VLAN; on each a bridge and a "
+            "virt-handler with migration0"
+        ),
+    ]
+
+
+def view_status(status: LabStatus) -> list[RenderableType]:
+    """Show one row for each node."""
+    table = _table(f"Lab, VLAN {status.vlan}")
+    for heading in ("node", "bridge", "uplink", "switch port", "virt-handler", "migration0"):
+        table.add_column(heading)
+    for node in status.nodes:
+        table.add_row(*_node_row(node))
+    faults = [(node.name, node.fault(status.vlan)) for node in status.nodes]
+    wrong = [_line(good=False, text=f"{name}: {fault}") for name, fault in faults if fault]
+    fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
+    return [table, *(wrong or [fine])]
+
+
+def _node_row(node: NodeStatus) -> list[str]:
+    filtering = "VLAN filtering" if node.vlan_filtering else "no VLAN filtering"
+    handler = node.handler
+    return [
+        node.name,
+        f"{node.bridge}\n{filtering}" if node.bridge else "missing",
+        _port(node.uplink),
+        _port(node.trunk),
+        f"{handler.name}\n{_port(handler.port, between=': ')}",
+        "\n".join([*handler.addresses, f"MTU {handler.mtu}"]) if handler.mtu else "missing",
+    ]
+
+
+def _port(port: PortStatus | None, *, between: str = "\n") -> str:
+    if port is None:
+        return "missing"
+    vlans = ", ".join(str(each) for each in port.vlans) or "no VLAN"
+    return f"{port.name}{between}{vlans}" + ("" if port.forwarding else ", not forwarding")
+
+
+def view_verdict(verdict: Verdict) -> Group:
+    """Show the matrix and what it, and the rest, proves."""
+    table = _matrix(verdict) if len(verdict.nodes) <= MATRIX_MAX_NODES else _summary(verdict)
+    return Group(table, Text(), *view_checks(verdict))
+
+
+def view_checks(verdict: Verdict) -> list[Text]:
+    """Show one line for each thing that was to be proved."""
+    isolation, tried = verdict.isolation, len(verdict.isolation.pings)
+    reached = f"reaches {isolation.reached} of {tried}, "
+    return [
+        _line(good=verdict.connected, text=_connected(verdict)),
+        _line(good=verdict.tagged, text=_tagged(verdict)),
+        _line(
+            good=verdict.isolated,
+            text=f"a pod on {isolation.node} without the VLAN ({isolation.network}, "
+            f"{isolation.address}) "
+            + reached
+            + ("as expected" if verdict.isolated else "but must reach none"),
+        ),
+        _line(
+            good=verdict.checked == len(verdict.nodes),
+            text=f"CNI CHECK finds {verdict.checked} of {len(verdict.nodes)} attachments "
+            "as ADD promised",
+        ),
+    ]
+
+
+def view_removed(removed: Removed) -> list[Text]:
+    """Show what the end of a lab left, which must be nothing."""
+    left = f"{removed.leases} addresses left" if removed.leases else "no address left"
+    lines = [
+        _line(
+            good=removed.clean,
+            text=f"CNI DEL detached {removed.detached} pods, {left}; "
+            f"{len(removed.netns)} namespaces removed",
+        )
+    ]
+    return lines + [_line(good=False, text=trouble) for trouble in removed.troubles]
+
+
+def _line(*, good: bool, text: str) -> Text:
+    mark = Text(" ok   ", style="bold green") if good else Text(" FAIL ", style="bold red")
+    return mark + Text(text)
+
+
+def _connected(verdict: Verdict) -> str:
+    sent = sum(pair.ping.sent for pair in verdict.pairs)
+    received = sum(pair.ping.received for pair in verdict.pairs)
+    text = (
+        f"{verdict.reachable} of {len(verdict.pairs)} directed pairs reachable "
+        f"over VLAN {verdict.vlan}; {received} of {sent} echoes answered"
+    )
+    return f"{text}, {verdict.duplicates} answered twice" if verdict.duplicates else text
+
+
+def _tagged(verdict: Verdict) -> str:
+    trunk = verdict.witness
+    count = trunk.count
+    text = (
+        f"on the trunk of {trunk.node}: {count.tagged(verdict.vlan)} frames tagged "
+        f"802.1Q VLAN {verdict.vlan}, {count.untagged} untagged"
+    )
+    others = count.others(verdict.vlan)
+    text += f", {others} of other VLANs" if others else ""
+    text += _shortfall(trunk, verdict.vlan)
+    alike = sum(each.proves(verdict.vlan) for each in verdict.trunks)
+    return f"{text} (all {alike} trunks alike)" if verdict.tagged else text
+
+
+def _shortfall(trunk: Trunk, vlan: int) -> str:
+    if trunk.count.missed:
+        return f"; the capture missed {trunk.count.missed}"
+    missing = trunk.expected - trunk.count.tagged(vlan)
+    return f"; {trunk.expected} were to be expected" if missing > 0 else ""
+
+
+def _matrix(verdict: Verdict) -> Table:
+    table = _table(f"RTT in ms, minimum / median, VLAN {verdict.vlan}")
+    table.add_column("from")
+    table.add_column("address")
+    for node in verdict.nodes:
+        table.add_column(f"to {node}", justify="right")
+    cells = {(pair.source, pair.target): pair for pair in verdict.pairs}
+    for source in verdict.nodes:
+        row = [_cell(cells.get((source, target))) for target in verdict.nodes]
+        table.add_row(source, verdict.addresses[source], *row)
+    return table
+
+
+def _cell(pair: Pair | None) -> Text:
+    if pair is None:
+        return Text("-", style="dim")
+    if not pair.reachable:
+        return Text("unreachable", style="bold red")
+    text = Text(_times(pair.ping), style="green")
+    if pair.ping.loss:
+        text.append(f" {pair.ping.loss:.0%} lost", style="bold red")
+    if pair.ping.duplicates:
+        text.append(f" {pair.ping.duplicates} twice", style="bold red")
+    return text
+
+
+def _times(ping: PingResult) -> str:
+    return f"{ping.rtt_min_ms or 0:.2f} / {ping.rtt_median_ms or 0:.2f}"
+
+
+def _summary(verdict: Verdict) -> Table:
+    table = _table(f"Each virt-handler to all others, VLAN {verdict.vlan}")
+    for heading in ("from", "address"):
+        table.add_column(heading)
+    for heading in ("reached", "least ms", "worst median ms", "lost"):
+        table.add_column(heading, justify="right")
+    for source in verdict.nodes:
+        pairs = [pair for pair in verdict.pairs if pair.source == source]
+        table.add_row(source, verdict.addresses[source], *_row(pairs))
+    return table
+
+
+def _row(pairs: list[Pair]) -> list[Text]:
+    reached = [pair for pair in pairs if pair.reachable]
+    least = min((pair.ping.rtt_min_ms or 0 for pair in reached), default=None)
+    worst = max((pair.ping.rtt_median_ms or 0 for pair in reached), default=None)
+    sent = sum(pair.ping.sent for pair in pairs)
+    lost = sent - sum(pair.ping.received for pair in pairs)
+    return [
+        _coloured(f"{len(reached)} of {len(pairs)}", good=len(reached) == len(pairs)),
+        Text("-" if least is None else f"{least:.2f}"),
+        Text("-" if worst is None else f"{worst:.2f}"),
+        _coloured(f"{lost} of {sent}", good=not lost),
+    ]
+
+
+def _coloured(text: str, *, good: bool) -> Text:
+    return Text(text, style="green" if good else "bold red")
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def show(console: Console, *what: RenderableType) -> None:
+    """Print, one below the other."""
+    for each in what:
+        console.print(each)

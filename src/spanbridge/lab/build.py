@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Building a planned lab in the kernel, and removing whatever is there of one.
+
+All of it lives in network namespaces of our prefix: the machine's own namespace is
+never entered and no link passes through it.
+"""
+
+from typing import Final
+
+from spanbridge.base.errors import NodeError
+from spanbridge.base.names import IfIndex, IfName
+from spanbridge.lab.topology import (
+    FABRIC_BRIDGE,
+    FABRIC_NETNS,
+    NETNS_PREFIX,
+    NODE_BRIDGE,
+    UPLINK,
+    Lab,
+    Node,
+    Pod,
+)
+from spanbridge.rtnl import (
+    Link,
+    NetNs,
+    Rtnl,
+    add_vlans,
+    create_named_netns,
+    del_vlans,
+    delete_named_netns,
+    named_netns,
+    new_bridge,
+    new_veth,
+    set_link,
+)
+
+LINK_WAIT_S: Final = 30.0
+"""Time for a link to come up: at once as a rule, later when the kernel is emulated."""
+
+_DEFAULT_VLAN: Final = (1, 1)
+_FABRIC_VLANS: Final = (2, 4094)
+
+
+def build_fabric(lab: Lab) -> None:
+    """Make the switch: a bridge that filters VLANs and has no port yet."""
+    create_named_netns(FABRIC_NETNS)
+    with NetNs.open(FABRIC_NETNS) as fabric:
+        # A switch has no addresses: no frame on it is its own.
+        fabric.write_sysctls(
+            [(f"net/ipv6/conf/{each}/disable_ipv6", "1") for each in ("all", "default")]
+        )
+        with Rtnl.open(fabric) as rtnl:
+            rtnl.request(new_bridge(FABRIC_BRIDGE, vlan_filtering=True))
+            rtnl.request(set_link(FABRIC_BRIDGE, mtu=lab.mtu, up=True))
+
+
+def build_node(lab: Lab, node: Node) -> None:
+    """Make a node, its uplink to a trunk port of the fabric, and the bridge an admin would make."""
+    create_named_netns(node.netns)
+    with NetNs.open(FABRIC_NETNS) as fabric, NetNs.open(node.netns) as inside:
+        _make_trunk(lab, node, fabric, inside)
+        # As NetworkManager leaves a bridge port: the uplink speaks for others, never for itself.
+        inside.write_sysctls([(f"net/ipv6/conf/{UPLINK}/disable_ipv6", "1")])
+        with Rtnl.open(inside) as rtnl:
+            rtnl.request(new_bridge(NODE_BRIDGE, vlan_filtering=True))
+            bridge = _link(rtnl, NODE_BRIDGE)
+            uplink = _link(rtnl, UPLINK)
+            rtnl.request(
+                set_link(bridge.index, mtu=lab.mtu),
+                set_link(uplink.index, master=bridge.index),
+                del_vlans(uplink.index, [_DEFAULT_VLAN]),
+                add_vlans(uplink.index, [(lab.vlan, lab.vlan)]),
+                set_link("lo", up=True),
+                set_link(bridge.index, up=True),
+                set_link(uplink.index, up=True),
+            )
+            _await_forwarding(rtnl, uplink.index, f"{UPLINK} of {node.name}")
+
+
+def build_pod(pod: Pod) -> None:
+    """Make the sandbox of a pod, as a runtime does before it calls CNI."""
+    create_named_netns(pod.netns)
+    with NetNs.open(pod.netns) as netns, Rtnl.open(netns) as rtnl:
+        rtnl.request(set_link("lo", up=True))
+
+
+def find_netns() -> tuple[str, ...]:
+    """Name the namespaces that are a lab's, of this run or of one that crashed."""
+    return tuple(sorted(name for name in named_netns() if name.startswith(NETNS_PREFIX)))
+
+
+def release_netns() -> tuple[str, ...]:
+    """Remove every namespace of a lab, and with them all links; return their names."""
+    names = find_netns()
+    for name in names:
+        delete_named_netns(name)
+    return names
+
+
+def _make_trunk(lab: Lab, node: Node, fabric: NetNs, inside: NetNs) -> None:
+    """Make the cable; its fabric end carries every VLAN tagged and nothing untagged."""
+    port = IfName(node.name)
+    with Rtnl.open(fabric) as rtnl:
+        switch = _link(rtnl, FABRIC_BRIDGE)
+        rtnl.request(
+            new_veth(port, peer=UPLINK, peer_netns=inside, master=switch.index, mtu=lab.mtu)
+        )
+        made = _link(rtnl, port)
+        rtnl.request(
+            del_vlans(made.index, [_DEFAULT_VLAN]),
+            add_vlans(made.index, [_FABRIC_VLANS]),
+            set_link(made.index, up=True),
+        )
+
+
+def _link(rtnl: Rtnl, name: IfName) -> Link:
+    found = rtnl.link(name)
+    if found is None:
+        raise NodeError(f"cannot build the lab: {name} vanished while we made it")
+    return found
+
+
+def _await_forwarding(rtnl: Rtnl, index: IfIndex, subject: str) -> None:
+    def forwards(link: Link) -> bool:
+        return link.port is not None and link.port.forwarding
+
+    seen = rtnl.wait_link(index, forwards, timeout_s=LINK_WAIT_S)
+    if seen is None or not forwards(seen):
+        raise NodeError(
+            f"cannot build the lab: {subject} does not forward after {LINK_WAIT_S:.0f} s"
+        )

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Measuring a lab that is up: who reaches whom, in which VLAN, and who must not.
+
+Every virt-handler asks every other at once while the fabric's trunks are captured;
+then a pod without the VLAN tries to reach them and must fail.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from spanbridge.base.errors import NodeError
+from spanbridge.lab.build import build_pod
+from spanbridge.lab.capture import TagCount, count_tags, open_capture
+from spanbridge.lab.parallel import on_each
+from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
+from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.topology import FABRIC_NETNS, POD_INTERFACE, Lab, Node, Pod
+from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
+from spanbridge.rtnl import NetNs, Rtnl, delete_named_netns
+
+Step = Callable[[str], None]
+"""Called with what is being done next, in a few words."""
+
+_AF_INET: Final = 2
+_FRAMES_PER_ECHO: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    """
+    How to measure.
+
+    Attributes:
+        pairs: For the pairs that must reach each other: patient, since a slow kernel is no fault.
+        isolation: For the pod that must reach nobody: the pairs were proved just before, in
+            milliseconds, so seconds of silence tell enough.
+    """
+
+    pairs: PingSettings = field(default_factory=PingSettings)
+    isolation: PingSettings = field(default_factory=lambda: PingSettings(patience_s=3.0))
+
+
+def verify_lab(
+    runtime: Runtime, *, settings: VerifySettings | None = None, step: Step = lambda _: None
+) -> Verdict:
+    """
+    Measure everything.
+
+    Raises:
+        NodeError: An attachment is not as ADD promised, or cannot be measured.
+    """
+    lab, chosen = runtime.lab, settings or VerifySettings()
+    step("checking every attachment with CNI CHECK")
+    checked = on_each(lambda each: runtime.check(*each), lab.attachments())
+    addresses = {node.name: pod_address(pod) for node, pod in lab.attachments()}
+    with _captures(lab) as captures:
+        step("pinging every virt-handler from every other")
+        pairs = _measure_pairs(lab, addresses, chosen.pairs)
+        step("trying the same from a pod without the VLAN")
+        isolation = _measure_isolation(runtime, tuple(addresses.values()), chosen.isolation)
+        counts = {node: count_tags(capture) for node, capture in captures.items()}
+    return Verdict(
+        vlan=lab.vlan,
+        nodes=tuple(addresses),
+        addresses=addresses,
+        pairs=pairs,
+        trunks=tuple(_trunk(node, count, pairs) for node, count in counts.items()),
+        isolation=isolation,
+        checked=len(checked),
+    )
+
+
+def pod_address(pod: Pod) -> str:
+    """
+    Read the address a virt-handler would announce: the first IPv4 one of ``migration0``.
+
+    Source: KubeVirt 1.7, pkg/virt-handler/migration.go.
+
+    Raises:
+        NodeError: There is no such interface, or it has no address.
+    """
+    with NetNs.open(pod.netns) as netns, Rtnl.open(netns) as rtnl:
+        link = rtnl.link(POD_INTERFACE)
+        found = [] if link is None else rtnl.addresses(link.index, family=_AF_INET)
+    if not found:
+        raise NodeError(
+            f"cannot measure {pod.netns}: {POD_INTERFACE} is missing or has no address",
+            hint="spanbridge lab down, then spanbridge lab up",
+        )
+    return found[0].address
+
+
+@contextlib.contextmanager
+def _captures(lab: Lab) -> Iterator[dict[str, socket.socket]]:
+    """Capture on the fabric's port to each node."""
+    with contextlib.ExitStack() as stack:
+        fabric = stack.enter_context(NetNs.open(FABRIC_NETNS))
+        yield {node.name: stack.enter_context(fabric.run(_opener(node.name))) for node in lab.nodes}
+
+
+def _opener(port: str) -> Callable[[], socket.socket]:
+    return lambda: open_capture(port)
+
+
+def _measure_pairs(lab: Lab, addresses: dict[str, str], settings: PingSettings) -> tuple[Pair, ...]:
+    def measure(node: Node) -> list[Pair]:
+        others = {name: address for name, address in addresses.items() if name != node.name}
+        answers = ping_from(node.handler, tuple(others.values()), settings)
+        return [Pair(node.name, name, each) for name, each in zip(others, answers, strict=True)]
+
+    return tuple(pair for pairs in on_each(measure, lab.nodes) for pair in pairs)
+
+
+def ping_from(pod: Pod, targets: tuple[str, ...], settings: PingSettings) -> tuple[PingResult, ...]:
+    """Ask ``targets`` from within ``pod``."""
+    with NetNs.open(pod.netns) as netns, netns.run(open_echo_socket) as sock:
+        return ping(sock, targets, settings)
+
+
+def _measure_isolation(
+    runtime: Runtime, targets: tuple[str, ...], settings: PingSettings
+) -> Isolation:
+    node, pod = runtime.lab.outsider_node, runtime.lab.outsider
+    build_pod(pod)
+    try:
+        runtime.add(node, pod)
+        try:
+            address = pod_address(pod)
+            pings = ping_from(pod, targets, settings)
+        finally:
+            runtime.delete(node, pod)
+    finally:
+        delete_named_netns(pod.netns)
+    return Isolation(node.name, pod.network, address, pings)
+
+
+def _trunk(node: str, count: TagCount, pairs: tuple[Pair, ...]) -> Trunk:
+    crossing = (pair.ping.received for pair in pairs if node in {pair.source, pair.target})
+    return Trunk(node, count, expected=_FRAMES_PER_ECHO * sum(crossing))
