@@ -12,12 +12,11 @@ from collections.abc import Callable
 
 def _quoted(value: object) -> str:
     text = str(value)
-    plain = text and not any(char in ' "=\n' for char in text)
-    return (
-        text
-        if plain
-        else '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    )
+    if text and text.isprintable() and not any(char in ' "=' for char in text):
+        return text
+    # Names come from outside: a control character must neither split a line nor colour it.
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) + '"'
 
 
 def _to_stderr(level: str, event: str, fields: dict[str, object]) -> None:
