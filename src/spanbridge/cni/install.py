@@ -2,6 +2,7 @@
 """Putting the programs where a container runtime looks for CNI plugins."""
 
 import shlex
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
@@ -66,7 +67,8 @@ def install(bin_dir: Path, *, python: Path | None = None) -> tuple[Path, ...]:
         for name in PROGRAMS:
             path = bin_dir / name
             if path.exists() and not _is_ours(path):
-                path.replace(path.with_name(name + BACKUP_SUFFIX))
+                # A copy: a runtime finds a program at every moment, also if writing fails.
+                shutil.copy2(path, path.with_name(name + BACKUP_SUFFIX))
             write_atomic(path, script, mode=0o755)
             path.chmod(0o755)
             written.append(path)
