@@ -49,7 +49,9 @@ def run_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _read_stdin() -> bytes:
-    data = sys.stdin.buffer.read(STDIN_MAX_BYTES + 1)
+    # Not sys.stdin: it is None where the caller closed the descriptor.
+    with open(0, "rb", closefd=False) as stream:
+        data = stream.read(STDIN_MAX_BYTES + 1)
     if len(data) > STDIN_MAX_BYTES:
         raise SpanbridgeError(
             f"cannot read the network configuration: more than {STDIN_MAX_BYTES} bytes",
@@ -61,7 +63,7 @@ def _read_stdin() -> bytes:
 def _echoed_version() -> str:
     """Return the version on standard input, as VERSION must echo it, else the newest."""
     try:
-        ready, _, _ = select.select([sys.stdin.buffer], [], [], VERSION_WAIT_S)
+        ready, _, _ = select.select([0], [], [], VERSION_WAIT_S)
         asked = parse_object(_read_stdin()).text("cniVersion") if ready else ""
     except (SpanbridgeError, OSError, ValueError):
         asked = ""
