@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import ConfigError, DecodeError
-from spanbridge.model.reader import Node, as_node, parse_object
+from spanbridge.model.reader import Node, parse_object
 
 NAD_KIND: Final = "NetworkAttachmentDefinition"
 
@@ -57,15 +57,13 @@ def _from_manifest(document: dict[str, object], origin: str) -> list[PluginConf]
             pointer="/spec/config",
             hint="it refers to a file on the nodes; explain that file instead",
         )
+    # Half a surrogate pair, if YAML gave one, is for the JSON decoder to judge.
+    data = text.encode(errors="surrogatepass")
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as exc:
-        raise DecodeError(
-            f"cannot decode spec.config of {where}: {exc.msg} at line {exc.lineno} of it",
-            pointer="/spec/config",
-            hint="write one JSON object",
-        ) from exc
-    return _expand(as_node(value, ""), where, name)
+        root = parse_object(data, f"spec.config of {where}")
+    except DecodeError as exc:
+        raise DecodeError(exc.message, pointer="/spec/config", hint=exc.hint) from exc
+    return _expand(root, where, name)
 
 
 def _documents(text: str, origin: str) -> list[object]:
@@ -76,8 +74,12 @@ def _documents(text: str, origin: str) -> list[object]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return [each for each in YAML(typ="safe", pure=True).load_all(text) if each is not None]
-    except YAMLError as exc:
+        documents = [
+            each for each in YAML(typ="safe", pure=True).load_all(text) if each is not None
+        ]
+        # YAML has more types than JSON: dates become text, numbers as keys too.
+        return [json.loads(json.dumps(each, default=str)) for each in documents]
+    except (YAMLError, TypeError, ValueError, RecursionError) as exc:
         raise DecodeError(
             f"cannot decode {origin}: {' '.join(str(exc).split())}", hint="write JSON or YAML"
         ) from exc
