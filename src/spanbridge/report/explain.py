@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.model.desired import DesiredAttachment, GatewayState, PortState
-from spanbridge.model.netconf import NetConf
+from spanbridge.model.netconf import NetConf, VlanRange, merge_ranges
+from spanbridge.model.reader import UnknownKey
 from spanbridge.model.result import RouteConfig
 
 WIDTH: Final = 100
 _LABEL: Final = 12
+
+_DEFAULT_PVID: Final = 1
+"""What a bridge gives a new port, untagged. Source: linux net/bridge/br_vlan.c."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Explanation:
             can tell any.
         ipam_words: What the IPAM plugin will do, in sentences.
         has_example: Whether ``want`` holds example addresses.
+        unknown: Keys of the configuration and of its IPAM section that nobody reads.
     """
 
     origin: str
@@ -37,52 +42,88 @@ class Explanation:
     want: DesiredAttachment
     ipam_words: tuple[str, ...]
     has_example: bool
+    unknown: tuple[UnknownKey, ...]
+
+    @property
+    def ipam_type(self) -> str:
+        """Name of the IPAM plugin; empty on layer 2."""
+        return self.conf.ipam.type if self.conf.ipam else ""
 
 
-def _vlan_words(port: PortState) -> str:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    What surprises people, with its remedy.
+
+    Attributes:
+        text: Sentences.
+        commands: To be typed on a node, if that is the remedy.
+    """
+
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+def _listed(vlans: Sequence[VlanRange]) -> str:
+    noun = "VLAN" if len(vlans) == 1 and vlans[0].first == vlans[0].last else "VLANs"
+    return f"{noun} {', '.join(str(each) for each in vlans)}"
+
+
+def _port_kind(port: PortState) -> str:
+    """Say in switch terms what the port is."""
     if port.pvid is None:
-        return "no VLAN of its own: whatever the bridge gives a new port"
+        return "VLANs as the bridge gives them"
+    if port.tagged:
+        return f"trunk, native VLAN {port.pvid}"
+    return f"access VLAN {port.pvid}"
+
+
+def _vlan_words(one: Explanation) -> str:
+    port = one.want.port
+    if port.pvid is None:
+        kept = "it" if one.want.bridge.vlan_filtering else "the bridge"
+        return f"no VLAN asked for; {kept} treats it as any new port"
     words = f"VLAN {port.pvid} untagged (PVID)"
     if port.tagged:
-        words += "; tagged " + ", ".join(str(each) for each in port.tagged)
-    kept = "the bridge's default VLAN is kept too" if port.keep_default_vlan else "nothing else"
-    return f"{words}; {kept}"
+        words += f", {_listed(port.tagged)} tagged"
+    if port.keep_default_vlan:
+        return f"{words}, and what the bridge gives every new port (preserveDefaultVlan)"
+    return f"{words}, no other"
 
 
 def _bridge_lines(one: Explanation) -> Iterator[str]:
     bridge = one.want.bridge
-    filtering = "filters VLANs" if bridge.vlan_filtering else "does not filter VLANs"
+    default = "" if one.conf.root.has("bridge") else ', the default, as "bridge" is not given'
     mtu = f"MTU {bridge.mtu}" if bridge.mtu else "default MTU"
-    yield f"{bridge.name}: taken as it is where it exists, else created ({filtering}, {mtu})"
-    if bridge.vlan_filtering:
-        yield f"refused if {bridge.name} exists without VLAN filtering"
+    filtering = "with VLAN filtering" if bridge.vlan_filtering else "without VLAN filtering"
+    yield f"{bridge.name}{default}"
+    yield f"created where it is missing: {filtering}, {mtu}"
+    found = "; without VLAN filtering it is refused" if bridge.vlan_filtering else ""
+    yield f"taken as it is where it exists{found}"
     if bridge.promisc:
-        yield "set promiscuous"
+        yield "set promiscuous (promiscMode)"
 
 
 def _port_lines(one: Explanation) -> Iterator[str]:
     port = one.want.port
-    yield f"veth… (host end), port of {one.want.bridge.name}; {_vlan_words(port)}"
-    flags = [
-        word
-        for word, on in (
-            ("hairpin: frames may leave by the port they came from", port.hairpin),
-            ("isolated: cannot talk to other isolated ports", port.isolated),
-            ("frames with a foreign source MAC are dropped (macspoofchk)", one.want.spoof_check),
-        )
-        if on
-    ]
-    yield from flags
+    yield f"the node's end of the veth pair, in {one.want.bridge.name}"
+    yield _vlan_words(one)
+    if port.hairpin:
+        yield "frames may leave by the port they came from (hairpinMode)"
+    if port.isolated:
+        yield "reaches the uplink and the gateway, but no other isolated port (portIsolation)"
+    if one.want.spoof_check:
+        yield "frames from the pod pass only with its own source MAC (macspoofchk)"
 
 
 def _pod_lines(one: Explanation) -> Iterator[str]:
     sandbox = one.want.sandbox
-    mac = f"MAC {sandbox.mac}" if sandbox.mac else "a random MAC, unless the runtime asks for one"
+    mac = f"MAC {sandbox.mac}" if sandbox.mac else "random MAC unless the runtime asks for one"
     mtu = f"MTU {sandbox.mtu}" if sandbox.mtu else "default MTU"
     state = "up" if sandbox.up else "left down (disableContainerInterface)"
-    yield f"{sandbox.ifname} (named by CNI_IFNAME), {mac}, {mtu}, {state}"
+    yield f"{sandbox.ifname} (whatever CNI_IFNAME says): {mac}, {mtu}, {state}"
     if sandbox.layer3 and sandbox.duplicate_detection:
-        yield "IPv6 duplicate address detection before it is used"
+        yield "an IPv6 address is used only after duplicate detection (enabledad)"
 
 
 def _route_words(route: RouteConfig) -> str:
@@ -94,10 +135,11 @@ def _route_words(route: RouteConfig) -> str:
             ("mtu", route.mtu),
             ("advmss", route.advmss),
             ("table", route.table),
+            ("scope", route.scope),
         )
         if value
     ]
-    by = f"by {route.gw}" if route.gw else "on the link"
+    by = f"via {route.gw}" if route.gw else "on the link"
     return " ".join([destination, by, *extras])
 
 
@@ -108,51 +150,53 @@ def _address_lines(one: Explanation) -> Iterator[str]:
     yield from one.ipam_words
     if one.has_example:
         listed = ", ".join(str(each) for each in one.want.sandbox.addresses)
-        yield f"the first pod on a fresh node gets {listed}"
+        yield f"for example, the first pod on a fresh node gets {listed}"
 
 
-def _gateway_device(one: Explanation) -> str:
-    if one.want.gateway is None:
-        return ""
-    return one.want.gateway.device
-
-
-def _gateway_addresses(gateway: GatewayState, *, known: bool) -> str:
-    if known and gateway.addresses:
+def _gateway_addresses(one: Explanation, gateway: GatewayState) -> str:
+    if one.has_example and gateway.addresses:
         return ", ".join(str(each) for each in gateway.addresses)
-    return "the router's address that IPAM answers (else the network's first address)"
+    return "the gateway's address"
 
 
 def _gateway_lines(one: Explanation) -> Iterator[str]:
     gateway = one.want.gateway
     if gateway is None:
-        yield "none: nothing on the node routes for this network"
+        yield "none: the node does not route for this network"
         return
-    addresses = _gateway_addresses(gateway, known=one.has_example)
-    yield f"{gateway.device} gets {addresses}"
-    yield "on EVERY node where such a pod runs, each node with the same address"
+    yield f"{_gateway_addresses(one, gateway)} on {gateway.device}"
+    yield "the same address on EVERY node that runs such a pod"
+    if not gateway.addresses:
+        yield f"it is the one that {one.ipam_type} answers, else the network's first address"
     if gateway.vlan:
-        yield f"{gateway.device} is an interface of the node in VLAN {gateway.vlan} of the bridge"
-    families = " and ".join(f"IPv{family}" for family in gateway.families) or "the address family"
-    yield f"the node forwards {families}"
+        yield f"{gateway.device} is the node's own access port in VLAN {gateway.vlan} of the bridge"
+    families = " and ".join(f"IPv{family}" for family in gateway.families) or "its IP version"
+    yield f"the node forwards {families}, between all of its networks"
     if gateway.replace_conflicting:
-        yield "addresses of overlapping networks are removed from it first (forceAddress)"
+        yield "takes the place of conflicting addresses on it (forceAddress)"
 
 
 def _route_lines(one: Explanation) -> Iterator[str]:
-    if one.want.sandbox.routes:
+    if one.conf.ipam is None:
+        yield "none"
+        return
+    if one.has_example:
         yield from (_route_words(each) for each in one.want.sandbox.routes)
-    elif one.conf.is_default_gateway:
-        yield "default route by the gateway"
-    else:
-        yield "only the connected network" if one.conf.ipam else "none"
+        if not one.want.sandbox.routes:
+            yield "to the network itself only"
+        return
+    yield f"those that {one.ipam_type} answers"
+    if one.conf.is_default_gateway:
+        yield "a default route via the gateway, where there is none among them (isDefaultGateway)"
 
 
 def _firewall_lines(one: Explanation) -> Iterator[str]:
     if one.conf.ip_masq and one.conf.ipam is not None:
-        yield "what leaves the pod's network is masqueraded (nftables, table inet spanbridge)"
+        yield "what the pod sends out of its network leaves with the node's address (ipMasq)"
+        for each in one.want.masquerade:
+            yield f"from {each.source} to anywhere but {each.network} and multicast"
     if one.want.spoof_check:
-        yield "one source MAC allowed per port (nftables, table bridge spanbridge)"
+        yield "one entry for the port and the pod's MAC (macspoofchk)"
 
 
 def _sections(one: Explanation) -> list[tuple[str, list[str]]]:
@@ -168,113 +212,133 @@ def _sections(one: Explanation) -> list[tuple[str, list[str]]]:
     return [(label, lines) for label, lines in sections if lines]
 
 
-def _carried(port: PortState) -> tuple[list[str], str]:
-    """Name the VLANs that an uplink must carry, and the command for one of them."""
-    vlans = [str(port.pvid)] if port.pvid is not None else []
-    vlans += [str(each) for each in port.tagged]
-    return vlans, vlans[0] if vlans else ""
+def _uplink_vlans(port: PortState) -> tuple[VlanRange, ...]:
+    """List the VLANs that must leave the node with a tag."""
+    native = [] if port.pvid in {None, _DEFAULT_PVID} else [port.pvid]
+    return merge_ranges([*port.tagged, *(VlanRange(vid, vid) for vid in native if vid)])
 
 
-def notes(one: Explanation) -> list[str]:
-    """Say what surprises people with this configuration; each with its remedy."""
-    conf, found = one.conf, []
-    vlans, first = _carried(one.want.port)
+def _uplink_note(one: Explanation) -> Note:
+    name, vlans = one.conf.bridge, _uplink_vlans(one.want.port)
+    text = f"Nothing here connects {name} to the outside. On every node, an uplink must be its port"
     if vlans:
-        found.append(
-            f"{conf.bridge} has no way out of the node by this configuration. Its uplink must be a"
-            f" port and carry VLAN {', '.join(vlans)} tagged: ip link set dev UPLINK master"
-            f" {conf.bridge}; bridge vlan add vid {first} dev UPLINK"
-        )
-    else:
-        found.append(
-            f"{conf.bridge} has no way out of the node by this configuration, unless an"
-            f" administrator makes an uplink its port: ip link set dev UPLINK master {conf.bridge}"
-        )
-    if one.want.gateway is not None:
-        found.append(
-            "isGateway puts the gateway's address on every node. On a network that spans nodes they"
-            " all answer ARP for it, and so they take the address of a real router: remove"
-            ' "isGateway" there, and let the router be the router'
-        )
-    if conf.is_gateway and conf.ipam is None:
-        found.append('isGateway has no effect without "ipam"')
-    if conf.ip_masq and conf.ipam is None:
-        found.append('ipMasq has no effect without "ipam"')
+        text += f" and carry {_listed(vlans)} tagged, as must the switch behind it"
+    if vlans and one.want.port.pvid == _DEFAULT_PVID:
+        text += f"; VLAN {_DEFAULT_PVID} leaves untagged, as by default on every port"
+    added = (f"bridge vlan add dev UPLINK vid {each}" for each in vlans)
+    return Note(f"{text}:", (f"ip link set dev UPLINK master {name}", *added))
+
+
+def _gateway_note(gateway: GatewayState) -> Note:
+    return Note(
+        f"isGateway puts the gateway's address on {gateway.device} of every node. On a network that"
+        " spans nodes each of them answers ARP and ND for it, and takes the place of a real router"
+        ' that has it: remove "isGateway" there, and let the router be the gateway'
+    )
+
+
+def _effect_notes(conf: NetConf) -> Iterator[Note]:
+    if conf.ipam is None:
+        for key, given in (("isGateway", conf.is_gateway), ("ipMasq", conf.ip_masq)):
+            if given:
+                yield Note(f'{key} has no effect without "ipam"')
     if conf.ip_masq_backend == "iptables":
-        found.append("ipMasqBackend is accepted, but masquerading is always done with nftables")
-    if conf.ipam is not None:
-        found += _ipam_notes(conf.ipam.type)
-    found += [
-        f"{key.pointer} is unknown and ignored"
-        + (f": did you mean {key.nearest}?" if key.nearest else "")
-        for key in conf.unknown
-    ]
+        yield Note("ipMasqBackend is accepted, but masquerading is always done with nftables")
+
+
+_IPAM_NOTES: Final = {
+    "dhcp": Note("dhcp needs a DHCP server that is reached by the bridge's uplink in this VLAN"),
+    "host-local": Note(
+        "host-local counts on each node by itself: give every node that shares the network a"
+        " range of its own, or two pods get one address"
+    ),
+    "static": Note(
+        "static gives every pod of this configuration the same address, unless the runtime asks"
+        " for another: one pod per configuration"
+    ),
+}
+
+
+def notes(one: Explanation) -> list[Note]:
+    """Say what surprises people with this configuration; each with its remedy."""
+    found = [_uplink_note(one)]
+    if one.want.gateway is not None:
+        found.append(_gateway_note(one.want.gateway))
+    found += _effect_notes(one.conf)
+    if one.ipam_type in _IPAM_NOTES:
+        found.append(_IPAM_NOTES[one.ipam_type])
+    for key in one.unknown:
+        near = f": did you mean {key.nearest}?" if key.nearest else ""
+        found.append(Note(f"{key.pointer} is unknown and ignored{near}"))
     return found
 
 
-def _ipam_notes(kind: str) -> list[str]:
-    if kind == "dhcp":
-        return ["dhcp needs a DHCP server that is reachable over the bridge's uplink in this VLAN"]
-    if kind == "host-local":
-        return [
-            "host-local counts on each node by itself: give every node that shares the network a"
-            " range of its own, or two pods get one address"
-        ]
-    return []
+def _node_box(one: Explanation) -> list[str]:
+    """Write what stands in the node's box: names in one column, what they are in another."""
+    want = one.want
+    filtering = ", VLAN filtering" if want.bridge.vlan_filtering else ""
+    rows = [("port", _port_kind(want.port)), (want.bridge.name, f"bridge{filtering}")]
+    if want.gateway is not None:
+        known = one.has_example and want.gateway.addresses
+        address = str(want.gateway.addresses[0]) if known else f"address by {one.ipam_type}"
+        more = len(want.gateway.addresses) - 1
+        rows.append(
+            (want.gateway.device, f"gateway, {address}{f' and {more} more' if more > 0 else ''}")
+        )
+    column = max(len(name) for name, _ in rows)
+    return [f"{name:<{column}}  {words}" for name, words in rows]
 
 
 def drawing(one: Explanation) -> list[str]:
     """Draw pod, port, bridge, gateway and uplink as boxes."""
-    want = one.want
-    vlans, _ = _carried(want.port)
-    inside = [f"veth…  {'VLAN ' + str(want.port.pvid) + ' untagged' if want.port.pvid else 'port'}"]
-    inside.append(
-        f"{want.bridge.name}  bridge{', filters VLANs' if want.bridge.vlan_filtering else ''}"
-    )
-    if want.gateway is not None:
-        known = one.has_example and want.gateway.addresses
-        shown = str(want.gateway.addresses[0]) if known else "the gateway's address"
-        inside.append(f"{_gateway_device(one)}  {shown}")
-    width = max(len(line) for line in inside)
-    pod = f" {want.sandbox.ifname} "
-    box = "─" * len(pod)
-    gap = " " * (len(pod) + 2)
-    out = f"uplink: yours to connect{', must carry VLAN ' + ', '.join(vlans) if vlans else ''}"
+    inside = _node_box(one)
+    title = "every node that runs such a pod"
+    width = max(len(line) for line in (*inside, title))
+    pod = f" {one.want.sandbox.ifname} "
+    box, gap = "─" * len(pod), " " * (len(pod) + 2)
     lines = [
-        f"{'pod':^{len(pod) + 2}}        {'every node that runs such a pod':^{width + 4}}",
+        f"{'pod':^{len(pod) + 2}}        {title:^{width + 4}}",
         f"┌{box}┐        ┌{'─' * (width + 2)}┐",
         f"│{pod}├──veth──┤ {inside[0]:<{width}} │",
-        f"└{box}┘        │ {inside[1]:<{width}} ├─ ─ {out}",
+        f"└{box}┘        │ {inside[1]:<{width}} ├─ ─ uplink",
     ]
     lines += [f"{gap}        │ {line:<{width}} │" for line in inside[2:]]
     lines.append(f"{gap}        └{'─' * (width + 2)}┘")
+    vlans = _uplink_vlans(one.want.port)
+    if vlans and len(labelled := f"{lines[3]}, {_listed(vlans)} tagged") <= WIDTH - 2:
+        lines[3] = labelled
     return ["  " + line.rstrip() for line in lines]
 
 
-def _wrapped(label: str, text: str, width: int) -> Iterator[str]:
+def _wrapped(label: str, text: str, hanging: int = 2) -> Iterator[str]:
     import textwrap
 
-    indent = " " * (_LABEL + 2)
     yield from textwrap.wrap(
-        text, width, initial_indent=f"  {label:<{_LABEL}}", subsequent_indent=indent + "  ",
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
+        text,
+        WIDTH,
+        initial_indent=f"  {label:<{_LABEL}}",
+        subsequent_indent=" " * (_LABEL + 2 + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _note_lines(found: Sequence[Note]) -> Iterator[str]:
+    for number, note in enumerate(found, 1):
+        yield from _wrapped("mind" if number == 1 else "", f"{number}. {note.text}", hanging=3)
+        # Never wrapped: they are there to be copied.
+        yield from (" " * (_LABEL + 7) + command for command in note.commands)
 
 
 def render_text(one: Explanation) -> str:
     """Render one explanation for a terminal, at most ``WIDTH`` columns wide where words allow."""
     conf = one.conf
-    lines = [
-        f"{conf.name}  (type {conf.type or 'bridge'}, cniVersion {conf.cni_version})  {one.origin}",
-        "",
-    ]
-    lines += [*drawing(one), ""]
+    head = f"{conf.name}  (type {conf.type or 'bridge'}, cniVersion {conf.cni_version})"
+    lines = [head, f"from {one.origin}", "", *drawing(one), ""]
     for label, texts in _sections(one):
         for number, text in enumerate(texts):
-            lines += _wrapped(label if number == 0 else "", text, WIDTH)
-    lines.append("")
-    for number, note in enumerate(notes(one)):
-        lines += _wrapped("mind" if number == 0 else "", f"{number + 1}. {note}", WIDTH)
+            lines += _wrapped(label if number == 0 else "", text)
+    lines += ["", *_note_lines(notes(one))]
     return "\n".join(lines) + "\n"
 
 
@@ -289,7 +353,15 @@ def _render_port(port: PortState) -> dict[str, object]:
 
 
 def _render_route(route: RouteConfig) -> dict[str, object]:
-    return {"dst": str(route.dst), "gw": route.gw or None, "priority": route.priority or None}
+    extras = {
+        "mtu": route.mtu or None,
+        "advmss": route.advmss or None,
+        "priority": route.priority or None,
+        "table": route.table,
+        "scope": route.scope,
+    }
+    given = {key: value for key, value in extras.items() if value is not None}
+    return {"dst": str(route.dst), "gw": route.gw or None, **given}
 
 
 def _render_gateway(gateway: GatewayState | None) -> dict[str, object] | None:
@@ -337,7 +409,7 @@ def render_json(one: Explanation) -> dict[str, object]:
             {"source": str(each.source), "exceptTo": str(each.network)} for each in want.masquerade
         ],
         "macSpoofCheck": want.spoof_check,
-        "notes": notes(one),
+        "notes": [{"text": each.text, "commands": list(each.commands)} for each in notes(one)],
     }
 
 
