@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PLC0415 - a call pays for the import of one implementation only
 """
 Address management behind one protocol: host-local, static, delegation to CNI_PATH.
 
