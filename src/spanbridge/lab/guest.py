@@ -218,7 +218,7 @@ def render_virtme(
         # Page-table isolation and friends protect nobody here and cost an emulated CPU dearly.
         *("-a", "mitigations=off"),
         f"--rwdir={_OUR_MOUNT}={ours}",
-        *("--cwd", "/", "--user", "root"),
+        *("--cwd", "/"),
         *([] if os.environ.get("SPANBRIDGE_GUEST_KVM") == "1" else ["--disable-kvm"]),
         *("--script-sh", f"exec bash {_OUR_MOUNT}/start.sh"),
         *("--qemu-opts", *devices),
@@ -230,6 +230,8 @@ def render_start(shared: Sequence[Path]) -> str:
     The guest's first script: build the command's root, enter it, run, leave the exit code.
 
     pivot_root rather than chroot: a process in a chroot may not make user namespaces.
+    When we are not root outside, every file of root's seems to be nobody's in here, and a
+    set-user-id program like mount would run as nobody: hence busybox, then nosuid.
     """
     mounts = "\n".join(
         f'mkdir -p "$new"{shlex.quote(str(path))} && '
@@ -238,14 +240,15 @@ def render_start(shared: Sequence[Path]) -> str:
     )
     return f"""\
 set -e
+mount() {{ busybox mount "$@"; }}
 p9=trans=virtio,version=9p2000.L,msize=512000,access=any
 new=/run/new
 mount --make-rprivate /
 mkdir -p /run/root /run/layer $new
-mount -t 9p -o ro,cache=loose,$p9 root /run/root
+mount -t 9p -o ro,nosuid,cache=loose,$p9 root /run/root
 mount -t tmpfs layer /run/layer
 mkdir /run/layer/upper /run/layer/work
-mount -t overlay -o lowerdir=/run/root,upperdir=/run/layer/upper,workdir=/run/layer/work root $new
+mount -t overlay -o nosuid,lowerdir=/run/root,upperdir=/run/layer/upper,workdir=/run/layer/work root $new
 for kept in dev proc sys; do mount --rbind /$kept $new/$kept; done
 mount -t tmpfs -o mode=0755 run $new/run
 mkdir -p $new/run/old $new{_OUR_MOUNT}
