@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The one way to nf_tables: libnftables' contexts, and what the kernel says no with.
+
+A context's netlink socket stays in the namespace in which it was opened, so contexts
+are made there and used from any thread. They are kept for a moment: closing one makes
+the kernel wait for the grace period of what was deleted before (16 ms, during which no
+other change gets in), unless that has passed already.
+
+Source: net/netfilter/nf_tables_api.c, nft_rcv_nl_event(), Linux 6.1.
+"""
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from spanbridge.base.errors import Code, NodeError
+from spanbridge.base.files import locked
+from spanbridge.firewall.entries import Found
+from spanbridge.firewall.listing import parse_listing
+from spanbridge.firewall.ruleset import BRIDGE, INET, Command, list_table
+from spanbridge.rtnl import NetNs
+
+_IDLE_S: Final = 1.0
+"""An unused context is closed after this: it keeps its namespace alive."""
+
+_MAX_CONTEXTS: Final = 16
+
+_RUN_DIR: Final = "/run/spanbridge"
+
+_ERESTART: Final = 85
+"""The kernel's own; libc has its text, Python's errno has the number only on Linux."""
+
+PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ENOBUFS, _ERESTART})
+"""What a transaction can meet by no fault of its content: the same may pass now."""
+
+CONFLICTING: Final = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
+"""What was read is no longer so, or was never read."""
+
+_KNOWN: Final = (*PASSING, *CONFLICTING, errno.EPERM, errno.EOPNOTSUPP)
+
+_LIBRARY: Final = "libnftables.so.1"
+_INSTALL: Final = "install libnftables (Debian: apt-get install libnftables1)"
+
+
+class RefusedError(Exception):
+    """
+    The kernel, or libnftables for it, refused a transaction as a whole.
+
+    Attributes:
+        errno: 0 when it is none of those that something depends on.
+        words: What it said.
+    """
+
+    def __init__(self, text: str) -> None:
+        # libnftables has no error number to give: only strerror's text, in the same locale.
+        first = text.partition("\n")[0]
+        self.errno = next((each for each in _KNOWN if os.strerror(each) in first), 0)
+        words = first.rpartition("Error: ")[2].removeprefix("Could not process rule: ")
+        self.words = words.strip() or "libnftables gives no reason"
+        super().__init__(self.words)
+
+
+class UnavailableError(NodeError):
+    """libnftables cannot be loaded."""
+
+    code = Code.FIREWALL
+
+
+class _Context:
+    """One libnftables context, in the namespace of the thread that makes it."""
+
+    def __init__(self) -> None:
+        self._nft = _library().Nftables(_LIBRARY)
+        self._nft.set_json_output(True)
+        self.used_at_s = 0.0
+
+    def run(self, commands: list[Command]) -> list[Command]:
+        """Run commands as one transaction; the objects it answers with."""
+        code, output, error = self._nft.json_cmd({"nftables": commands})
+        self.used_at_s = time.monotonic()
+        if code != 0:
+            raise RefusedError(error)
+        objects: list[Command] = output["nftables"] if output else []
+        return objects
+
+
+def _library() -> ModuleType:
+    import nftables  # ctypes and a shared library: only when there is work
+
+    module: ModuleType = nftables
+    return module
+
+
+def is_available() -> bool:
+    """Tell whether libnftables can be loaded."""
+    try:
+        _library().cdll.LoadLibrary(_LIBRARY)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+# libnftables shares state between contexts, so one thread is in it at a time.
+_LOCK: Final = threading.Lock()
+_contexts: dict[tuple[int, tuple[int, int]], _Context] = {}
+_closer: list[threading.Timer] = []
+
+
+def _context(host: NetNs) -> _Context:
+    # A forked child must not talk over its parent's socket: hence the process id.
+    key = (os.getpid(), host.identity)
+    found = _contexts.pop(key, None)
+    if found is None:
+        try:
+            found = host.run(_Context)
+        except (ImportError, OSError) as exc:
+            raise UnavailableError(f"cannot load libnftables: {exc}", hint=_INSTALL) from exc
+        while len(_contexts) >= _MAX_CONTEXTS:
+            del _contexts[next(iter(_contexts))]
+    _contexts[key] = found
+    if not _closer:
+        _start_closer()
+    return found
+
+
+def _start_closer() -> None:
+    timer = threading.Timer(_IDLE_S, _close_idle)
+    timer.name = "spanbridge-nft-closer"
+    timer.daemon = True
+    _closer[:] = [timer]
+    timer.start()
+
+
+def _close_idle() -> None:
+    with _LOCK:
+        _closer.clear()
+        for key, each in list(_contexts.items()):
+            if time.monotonic() - each.used_at_s >= _IDLE_S:
+                del _contexts[key]
+        if _contexts:
+            _start_closer()
+
+
+def _lock_path(host: NetNs) -> Path:
+    directory = os.environ.get("SPANBRIDGE_RUN") or _RUN_DIR
+    return Path(directory) / f"firewall-{host.identity[1]}.lock"
+
+
+class Session:
+    """Our tables in one namespace, for the time of one call."""
+
+    def __init__(self, host: NetNs, context: _Context) -> None:
+        self._host = host
+        self._context = context
+
+    def change(self, commands: list[Command]) -> None:
+        """
+        Apply all or nothing.
+
+        Raises:
+            RefusedError: Nothing was changed.
+        """
+        self._context.run(commands)
+
+    def read(self) -> Found:
+        """
+        Read both tables; a missing one has nothing in it.
+
+        Raises:
+            RefusedError: They cannot be read.
+        """
+        objects = []
+        for family in (INET, BRIDGE):
+            try:
+                objects += self._context.run([list_table(family)])
+            except RefusedError as exc:
+                if exc.errno != errno.ENOENT:
+                    raise
+        return parse_listing(objects)
+
+
+@contextmanager
+def reading(host: NetNs) -> Iterator[Session]:
+    """
+    Open our tables to look.
+
+    Raises:
+        UnavailableError: libnftables cannot be loaded.
+    """
+    with _LOCK:
+        yield Session(host, _context(host))
+
+
+@contextmanager
+def changing(host: NetNs) -> Iterator[Session]:
+    """
+    Open our tables to change them, alone among all processes of ours.
+
+    The kernel makes each transaction atomic; the lock does the same for looking and
+    changing: a removal by key must not hit an element that was taken over in between.
+
+    Raises:
+        UnavailableError: libnftables cannot be loaded.
+        OSError: The lock file cannot be made.
+    """
+    with _LOCK:
+        context = _context(host)
+        with locked(_lock_path(host)):
+            yield Session(host, context)
