@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`spanbridge lab`: clusters on this machine that reach each other over a VLAN."""
 
+import contextlib
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,8 @@ import click
 from spanbridge.cli.exits import Exit
 from spanbridge.cli.lab_view import show, view_plan, view_removed, view_status, view_verdict
 from spanbridge.cli.options import examples, format_option
-from spanbridge.cli.signals import ending_in_order
-from spanbridge.cli.terminal import facts, progress, progress_behind_pipe
+from spanbridge.cli.signals import ending_at_once, ending_between_steps
+from spanbridge.cli.terminal import Steps, facts, progress, progress_behind_pipe
 from spanbridge.lab.ground import (
     Ground,
     choose_ground,
@@ -136,7 +137,7 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
     """
     plan_lab(parameters)
     require_ground()
-    with ending_in_order(), changing_alone(), progress() as steps:
+    with _changing() as steps:
         runtime, new = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
     console = facts()
     show(console, *view_plan(runtime.lab))
@@ -179,7 +180,7 @@ def verify(*, output_format: str, place: Place) -> int:
     """
     require_root()
     runtime = open_lab(place)
-    with ending_in_order(), changing_alone(), progress() as steps:
+    with _changing() as steps:
         verdict = verify_lab(runtime, step=steps)
     if output_format == "json":
         click.echo(json.dumps(render_verdict(verdict), indent=2))
@@ -198,7 +199,7 @@ def down(*, place: Place) -> int:
     the lab is removed all the same.
     """
     require_root()
-    with ending_in_order(), changing_alone(), progress() as steps:
+    with _changing() as steps:
         removed = take_down(place, step=steps)
     if not removed:
         click.echo("No lab is up; there was nothing to remove.")
@@ -224,24 +225,30 @@ def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> in
     Ctrl-C.
     """
     plan_lab(parameters)
-    with ending_in_order():
-        choice = choose_ground()
-        if choice.ground is not Ground.HERE:
-            click.echo(f"{choice.reason}: running in a {choice.ground.value}.", err=True)
-            words = _render_words(parameters, place, bin_dir)
-            return run_elsewhere(choice.ground, words, progress_behind_pipe())
+    choice = choose_ground()
+    if choice.ground is Ground.HERE:
         return _demo_here(parameters, place, bin_dir)
+    click.echo(f"{choice.reason}: running in a {choice.ground.value}.", err=True)
+    with ending_at_once():
+        words = _render_words(parameters, place, bin_dir)
+        return run_elsewhere(choice.ground, words, progress_behind_pipe())
 
 
 def _demo_here(parameters: LabParameters, place: Place, bin_dir: Path | None) -> int:
-    with changing_alone(), progress() as steps:
+    with _changing() as steps:
         with temporary_lab(parameters, place, bin_dir=bin_dir, step=steps) as runtime:
             verdict = verify_lab(runtime, step=steps)
             removed = take_down(place, step=steps)
         steps.done()
-        console = facts()
-        show(console, *view_plan(runtime.lab), view_verdict(verdict), *view_removed(removed))
+        show(facts(), *view_plan(runtime.lab), view_verdict(verdict), *view_removed(removed))
     return Exit.FINE if verdict.passed and removed.clean else Exit.FINDINGS
+
+
+@contextlib.contextmanager
+def _changing() -> Iterator[Steps]:
+    """Change the lab: alone, with progress, and ended by a signal only between two steps."""
+    with ending_between_steps() as check, changing_alone(), progress(check) as steps:
+        yield steps
 
 
 def _render_words(parameters: LabParameters, place: Place, bin_dir: Path | None) -> list[str]:

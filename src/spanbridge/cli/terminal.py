@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -32,15 +32,21 @@ def facts(file: IO[str] | None = None) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
+def _nothing() -> None:
+    """Check nothing."""
+
+
 class Steps:
     """
     Progress: one line for each step that is over, and what is being done now.
 
     Args:
+        check: Called between two steps; what it raises ends the work there.
         stream: Where to; nothing is written unless it is a terminal.
     """
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
+    def __init__(self, check: Callable[[], None] = _nothing, stream: IO[str] | None = None) -> None:
+        self._check = check
         self._console = Console(file=stream or sys.stderr, highlight=False, emoji=False)
         self._animated = self._console.is_terminal and not self._console.is_dumb_terminal
         self._lines = self._animated or os.environ.get(PROGRESS_VARIABLE) == "lines"
@@ -51,6 +57,7 @@ class Steps:
     def __call__(self, what: str) -> None:
         """Say what is being done from now on."""
         self.done()
+        self._check()
         self._now, self._since = what, time.monotonic()
         if self._animated:
             self._status = self._console.status(f"{what} ...", spinner=_SPINNER)
@@ -68,9 +75,9 @@ class Steps:
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Steps]:
-    """Show progress while the block runs."""
-    steps = Steps()
+def progress(check: Callable[[], None] = _nothing) -> Iterator[Steps]:
+    """Show progress while the block runs; ``check`` as in `Steps`."""
+    steps = Steps(check)
     try:
         yield steps
     finally:

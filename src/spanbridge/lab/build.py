@@ -50,7 +50,7 @@ def build_fabric(lab: Lab) -> None:
             [(f"net/ipv6/conf/{each}/disable_ipv6", "1") for each in ("all", "default")]
         )
         with Rtnl.open(fabric) as rtnl:
-            rtnl.request(new_bridge(FABRIC_BRIDGE, vlan_filtering=True))
+            rtnl.request(new_bridge(FABRIC_BRIDGE, vlan_filtering=True, default_pvid=0))
             rtnl.request(set_link(FABRIC_BRIDGE, mtu=lab.mtu, up=True))
 
 
@@ -106,11 +106,7 @@ def _make_trunk(lab: Lab, node: Node, fabric: NetNs, inside: NetNs) -> None:
             new_veth(port, peer=UPLINK, peer_netns=inside, master=switch.index, mtu=lab.mtu)
         )
         made = _link(rtnl, port)
-        rtnl.request(
-            del_vlans(made.index, [_DEFAULT_VLAN]),
-            add_vlans(made.index, [_FABRIC_VLANS]),
-            set_link(made.index, up=True),
-        )
+        rtnl.request(add_vlans(made.index, [_FABRIC_VLANS]), set_link(made.index, up=True))
 
 
 def _link(rtnl: Rtnl, name: IfName) -> Link:

@@ -90,7 +90,6 @@ def up(
     try:
         return _build(lab, place, bin_dir=bin_dir, step=step), True
     except BaseException:
-        step("stopped: removing what was built")
         down(place)
         raise
 

@@ -172,9 +172,7 @@ def _observe_node(node: Node, there: frozenset[str], trunk: PortStatus | None) -
 def _observe_pod(
     pod: Pod, there: frozenset[str], ports: dict[str, PortStatus], by_index: dict[int, str]
 ) -> PodStatus:
-    link, addresses = None, ()
-    if pod.netns in there:
-        link, addresses = _interface(pod.netns, POD_INTERFACE)
+    link, addresses = _interface(pod.netns, POD_INTERFACE) if pod.netns in there else (None, ())
     return PodStatus(
         name=pod.name,
         netns=pod.netns,
@@ -183,7 +181,7 @@ def _observe_pod(
         mac=link.mac if link is not None else "",
         mtu=link.mtu if link is not None else 0,
         addresses=addresses,
-        port=ports.get(by_index.get(link.peer_index or 0, "")) if link is not None else None,
+        port=ports.get(by_index.get(link.link, "")) if link is not None else None,
     )
 
 
