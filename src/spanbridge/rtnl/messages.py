@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A request to the kernel, and the numbers that all families share."""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from spanbridge.rtnl.wire import HEADER, NLM_F_ACK, NLM_F_REQUEST
+
+RTM_NEWLINK: Final = 16
+RTM_DELLINK: Final = 17
+RTM_GETLINK: Final = 18
+RTM_SETLINK: Final = 19
+RTM_NEWADDR: Final = 20
+RTM_DELADDR: Final = 21
+RTM_GETADDR: Final = 22
+RTM_NEWROUTE: Final = 24
+RTM_DELROUTE: Final = 25
+RTM_GETROUTE: Final = 26
+RTM_NEWNEIGH: Final = 28
+RTM_DELNEIGH: Final = 29
+RTM_GETNEIGH: Final = 30
+
+IFINFO: Final = struct.Struct("=BxHiII")
+"""ifinfomsg: u8 family, pad, u16 type, s32 index, u32 flags, u32 change mask."""
+
+SCOPE_UNIVERSE: Final = 0
+SCOPE_LINK: Final = 253
+SCOPE_HOST: Final = 254
+"""
+Scopes of addresses and routes.
+
+Source: linux/rtnetlink.h, enum rt_scope_t.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    One request.
+
+    Attributes:
+        type: RTM_….
+        flags: NLM_F_… beyond request and acknowledgement, which the socket adds.
+        body: Fixed struct and attributes.
+        label: What it does, for error text: ``add bridge br0``.
+    """
+
+    type: int
+    flags: int
+    body: bytes
+    label: str
+
+
+def render(message: Message, *, sequence: int) -> bytes:
+    """Encode a message that wants an acknowledgement, padded to 4 bytes."""
+    body = message.body
+    length = HEADER.size + len(body)
+    flags = message.flags | NLM_F_REQUEST | NLM_F_ACK
+    return HEADER.pack(length, message.type, flags, sequence, 0) + body + b"\0" * (-length & 3)

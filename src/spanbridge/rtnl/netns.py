@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Network namespaces: open file descriptors, and what is done inside one.
+
+A throw-away thread enters, does its work and ends, so no other thread ever moves.
+"""
+
+import _thread
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, Self, TypeVar
+
+from spanbridge.base.errors import InputError, NodeError
+
+_T = TypeVar("_T")
+
+NETNS_DIR: Final = "/run/netns"
+"""
+Where named namespaces are mounted.
+
+Source: iproute2 6.1, include/namespace.h, NETNS_RUN_DIR.
+"""
+
+_NS_GET_NSTYPE: Final = 0xB703
+"""
+ioctl that tells the kind of a namespace.
+
+Source: linux/nsfs.h.
+"""
+
+_CLONE_NEWNET: Final = 0x40000000
+_OWN: Final = "/proc/thread-self/ns/net"
+_SYSCTLS: Final = "/proc/sys/"
+_NAME_MAX_BYTES: Final = 255
+
+
+class NetNs:
+    """
+    An open network namespace; equal to every other that is the same namespace.
+
+    Attributes:
+        fd: The descriptor; -1 once closed.
+        identity: Device and inode.
+    """
+
+    __slots__ = ("fd", "identity")
+
+    def __init__(self, fd: int, identity: tuple[int, int]) -> None:
+        """See `current`, `open` and `adopt`."""
+        self.fd = fd
+        self.identity: Final = identity
+
+    @classmethod
+    def current(cls) -> Self:
+        """Open the namespace of the calling thread."""
+        return cls.adopt(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """
+        Open a namespace by path, or a named one by its bare name, as ``ip`` does.
+
+        Args:
+            path: ``/run/netns/NAME``, ``/proc/PID/ns/net``, or ``NAME``.
+
+        Raises:
+            FileNotFoundError: There is nothing.
+            NodeError: What is there is no network namespace, or may not be opened.
+        """
+        where = path if "/" in path else f"{NETNS_DIR}/{path}"
+        try:
+            # Without O_NONBLOCK a FIFO would keep us waiting for a writer.
+            fd = os.open(where, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as exc:
+            cause = exc.strerror if isinstance(exc, OSError) else str(exc)
+            raise NodeError(f"cannot open network namespace {where!r}: {cause}") from exc
+        return cls.adopt(fd, label=repr(where))
+
+    @classmethod
+    def adopt(cls, fd: int, *, label: str = "") -> Self:
+        """
+        Take over an open descriptor; it is closed with this object, and on failure.
+
+        Args:
+            fd: Of a network namespace.
+            label: What to call it in error text.
+
+        Raises:
+            NodeError: It is no network namespace.
+        """
+        try:
+            seen = os.fstat(fd)
+            # Only regular files are asked: to a device the ioctl could mean anything.
+            if stat.S_ISREG(seen.st_mode) and fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET:
+                return cls(fd, (seen.st_dev, seen.st_ino))
+            kind = "namespace of another kind" if stat.S_ISREG(seen.st_mode) else "no namespace"
+        except OSError:
+            kind = "plain file"
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        raise NodeError(
+            f"cannot use {label or f'descriptor {fd}'} as network namespace: it is a {kind}"
+            if kind != "no namespace"
+            else f"cannot use {label or f'descriptor {fd}'} as network namespace: it is none",
+            hint="name one that is mounted, for example /run/netns/NAME or /proc/PID/ns/net",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the namespace; a second time does nothing."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NetNs):
+            return NotImplemented
+        return self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __repr__(self) -> str:
+        return f"NetNs(fd={self.fd}, inode={self.identity[1]})"
+
+    def is_current(self) -> bool:
+        """Tell whether the calling thread is in it."""
+        seen = os.stat(_OWN)
+        return (seen.st_dev, seen.st_ino) == self.identity
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        """
+        Call a function inside the namespace and return what it returns.
+
+        In another namespace than the caller's it runs in a thread of its own: it should
+        be short, and leave nothing that is bound to its thread.
+
+        Raises:
+            NodeError: The namespace may not be entered.
+            BaseException: Whatever the function raised.
+        """
+        if self.is_current():
+            return function()
+        return _in_thread(self._enter, function)
+
+    def _enter(self) -> None:
+        from spanbridge.rtnl import libc
+
+        try:
+            libc.setns(self.fd)
+        except OSError as exc:
+            raise NodeError(
+                f"cannot enter network namespace {self.identity[1]}: {exc.strerror}",
+                hint="CAP_SYS_ADMIN is needed",
+            ) from exc
+
+    def read_sysctl(self, name: str) -> str | None:
+        """
+        Read one sysctl of the namespace.
+
+        Args:
+            name: With slashes, since interface names may hold dots:
+                ``net/ipv6/conf/eth0/accept_dad``.
+
+        Returns:
+            Its value without white space around; None where there is no such sysctl.
+        """
+        return self.sysctls([name])[name]
+
+    def sysctls(self, names: Iterable[str]) -> dict[str, str | None]:
+        """Read sysctls of the namespace, entering it once; see `read_sysctl`."""
+        paths = {name: _sysctl_path(name) for name in names}
+        return self.run(lambda: {name: _read(path) for name, path in paths.items()})
+
+    def write_sysctls(
+        self, pairs: Iterable[tuple[str, str]], *, missing_ok: bool = False
+    ) -> tuple[str, ...]:
+        """
+        Set sysctls of the namespace in order, entering it once; equal ones are left alone.
+
+        Args:
+            pairs: Names as in `read_sysctl`, and values.
+            missing_ok: Skip what does not exist, for example on a kernel without IPv6.
+
+        Returns:
+            The names of those that were changed.
+
+        Raises:
+            NodeError: One does not exist, or refuses its value; those before it are set.
+        """
+        paths = [(name, _sysctl_path(name), value) for name, value in pairs]
+
+        def write() -> tuple[str, ...]:
+            return tuple(
+                name
+                for name, path, value in paths
+                if _write(name, path, value, missing_ok=missing_ok)
+            )
+
+        return self.run(write)
+
+
+def _in_thread(enter: Callable[[], None], function: Callable[[], _T]) -> _T:
+    """
+    Run two functions in a new thread and wait for it.
+
+    `_thread` and a lock, since `threading.Thread` costs three times as much.
+    """
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    finished = _thread.allocate_lock()
+    finished.acquire()
+
+    def body() -> None:
+        try:
+            enter()
+            results.append(function())
+        except BaseException as exc:  # noqa: BLE001  # raised again where it was asked for
+            errors.append(exc)
+        finally:
+            finished.release()
+
+    _thread.start_new_thread(body, ())
+    finished.acquire()
+    if errors:
+        try:
+            raise errors[0]
+        finally:
+            # The traceback holds this frame, and the frame would hold the error.
+            errors.clear()
+    return results[0]
+
+
+def _sysctl_path(name: str) -> str:
+    parts = name.split("/")
+    if not all(parts) or ".." in parts or "." in parts or "\0" in name:
+        raise InputError(
+            f"cannot use sysctl {name!r}: it is no name",
+            hint="write it like net/ipv4/ip_forward",
+        )
+    return _SYSCTLS + name
+
+
+def _read(path: str) -> str | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return os.read(fd, 4096).decode(errors="replace").strip()
+    finally:
+        os.close(fd)
+
+
+def _write(name: str, path: str, value: str, *, missing_ok: bool) -> bool:
+    """Set one sysctl where it differs; tell whether it did."""
+    try:
+        seen = _read(path)
+        if seen is None:
+            if missing_ok:
+                return False
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if seen == value:
+            return False
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
+    return True
+
+
+def _named_path(name: str) -> str:
+    """
+    Where a named namespace is mounted.
+
+    Raises:
+        InputError: The name cannot be a file's.
+    """
+    bad = not name or name in {".", ".."} or "/" in name or "\0" in name
+    if bad or len(os.fsencode(name)) > _NAME_MAX_BYTES:
+        raise InputError(f"cannot use {name!r} as name of a network namespace")
+    return f"{NETNS_DIR}/{name}"
+
+
+def create_named_netns(name: str) -> None:
+    """
+    Make a namespace that ``ip netns`` lists and enters; it has a loopback that is down.
+
+    Raises:
+        FileExistsError: The name is taken.
+        NodeError: Not allowed.
+
+    Source: iproute2 6.1, ip/ipnetns.c, netns_add().
+    """
+    from spanbridge.rtnl import libc
+
+    path = _named_path(name)
+    try:
+        _prepare_netns_dir()
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+        try:
+            _in_thread(libc.unshare_network, lambda: libc.mount(_OWN, path, flags=libc.MS_BIND))
+        except BaseException:
+            os.unlink(path)
+            raise
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        raise NodeError(f"cannot create network namespace {name}: {exc.strerror}") from exc
+
+
+def _prepare_netns_dir() -> None:
+    """
+    Make the directory a shared mount, so that namespaces show, and go, in every mount namespace.
+
+    Source: iproute2 6.1, ip/ipnetns.c, create_netns_dir() and netns_add().
+    """
+    from spanbridge.rtnl import libc
+
+    os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
+    fd = os.open(NETNS_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # iproute2 takes the same lock: two at once would stack mounts.
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            libc.mount("", NETNS_DIR, flags=libc.MS_SHARED | libc.MS_REC)
+        except OSError as exc:
+            if exc.errno != errno.EINVAL:
+                raise
+            libc.mount(NETNS_DIR, NETNS_DIR, flags=libc.MS_BIND | libc.MS_REC)
+            libc.mount("", NETNS_DIR, flags=libc.MS_SHARED | libc.MS_REC)
+    finally:
+        os.close(fd)
+
+
+def delete_named_netns(name: str) -> None:
+    """
+    Remove a named namespace; one that is absent is fine.
+
+    The kernel keeps it while a process or a descriptor holds it.
+
+    Raises:
+        NodeError: Not allowed.
+    """
+    from spanbridge.rtnl import libc
+
+    path = _named_path(name)
+    try:
+        try:
+            libc.unmount(path)
+        except OSError as exc:
+            # A file that was left without a mount goes too.
+            if exc.errno not in {errno.EINVAL, errno.ENOENT}:
+                raise
+        Path(path).unlink(missing_ok=True)
+    except OSError as exc:
+        raise NodeError(f"cannot delete network namespace {name}: {exc.strerror}") from exc
+
+
+def named_netns() -> list[str]:
+    """List the named namespaces, sorted."""
+    try:
+        return sorted(os.listdir(NETNS_DIR))
+    except FileNotFoundError:
+        return []
