@@ -61,7 +61,7 @@ def check(site: Site, want: DesiredAttachment, *, bridge_mac: str, sandbox_mac: 
     if inside.kind != "veth" or not inside.link:
         raise Difference(f"interface {inside.name}", f"it is of kind {inside.kind!r}").error()
     port = _found(site.node.link(inside.link), f"the host end of {inside.name}")
-    _raise_first(_port(site, want, bridge, port, inside))
+    _raise_first(_port(site, want, bridge, seen=port, inside=inside))
     _raise_first(_sandbox(site, want.sandbox, inside, sandbox_mac))
     if want.gateway is not None:
         _raise_first(_gateway(site, want.gateway, bridge))
@@ -99,7 +99,7 @@ def _bridge(want: DesiredAttachment, seen: Link, mac: str) -> Iterator[Differenc
 
 
 def _port(
-    site: Site, want: DesiredAttachment, bridge: Link, seen: Link, inside: Link
+    site: Site, want: DesiredAttachment, bridge: Link, *, seen: Link, inside: Link
 ) -> Iterator[Difference]:
     subject = f"host port {seen.name}"
     if seen.kind != "veth" or seen.link != inside.index:

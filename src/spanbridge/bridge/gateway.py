@@ -14,6 +14,7 @@ from spanbridge.model.addresses import Cidr, ip_from_text
 from spanbridge.model.desired import GatewayState
 from spanbridge.model.owner import PREFIX
 from spanbridge.rtnl import (
+    SCOPE_LINK,
     Address,
     Link,
     add_vlans,
@@ -149,7 +150,7 @@ def _clear_conflicts(
     family = 2 if new.version == 4 else 10
     for seen in site.node.addresses(device.index, family=family):
         old = cidr_of(seen)
-        if old == new or not old.overlaps(new) or seen.is_link_local:
+        if old == new or not old.overlaps(new) or seen.scope == SCOPE_LINK:
             continue
         if not want.replace_conflicting:
             raise NodeError(

@@ -274,7 +274,7 @@ def wait_for_port(site: Site, port: Link) -> Link:
     """
 
     def forwards(link: Link) -> bool:
-        return link.operstate == "up" and (link.port is None or link.port.forwarding)
+        return link.operstate == "up" and (link.port is None or link.port.state == "forwarding")
 
     seen = site.node.wait_link(port.index, forwards, timeout_s=PORT_WAIT_S)
     if seen is None or not forwards(seen):

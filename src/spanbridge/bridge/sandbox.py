@@ -8,13 +8,10 @@ from spanbridge.base.errors import AddressError, Code, NodeError
 from spanbridge.bridge.link import Attached
 from spanbridge.bridge.site import Site
 from spanbridge.model.desired import SandboxState
-from spanbridge.rtnl import Message, new_address, new_route, set_link
+from spanbridge.rtnl import SCOPE_LINK, Message, new_address, new_route, set_link
 
 DAD_WAIT_S: Final = 10.0
 """Seconds that duplicate detection may take. RFC 4862 with the kernel's defaults: 1 to 2 s."""
-
-SCOPE_LINK: Final = 253
-"""Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
 
 AF_INET6: Final = 10
 

@@ -25,11 +25,11 @@ from spanbridge.base.errors import (
     ReleaseError,
     SpanbridgeError,
 )
-from spanbridge.base.names import MacAddress
+from spanbridge.base.names import IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge import Attached, Site
 from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired
-from spanbridge.ipam import Ipam, IpamCall, open_for_release, open_ipam
+from spanbridge.ipam import CNI_ARGS_KEYS, Ipam, IpamCall, open_for_release, open_ipam
 from spanbridge.model.desired import DesiredAttachment
 from spanbridge.model.netconf import (
     NetConf,
@@ -45,7 +45,7 @@ from spanbridge.model.result import CniResult, Interface, IpConfig, merge_result
 from spanbridge.model.version import require_verb
 from spanbridge.rtnl import Link, NetNs
 
-KNOWN_ARGS: Final = frozenset({"MAC", "IP", "GATEWAY"})
+KNOWN_ARGS: Final = frozenset({"MAC"}) | CNI_ARGS_KEYS
 """Keys of CNI_ARGS that the bridge or a built-in IPAM reads."""
 
 
@@ -137,7 +137,7 @@ def _attach(
 ) -> CniResult:
     asked: list[Ipam] = []
     # Pushed first, so it runs last: an address is given back when nobody has it any more.
-    undo.push(lambda: [each.release() for each in asked])
+    undo.push(_release_all, asked)
     attached = bridge.ensure_link(site, want, undo)
     result = _with_addresses(conf, ipam, asked)
     want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
@@ -149,6 +149,11 @@ def _attach(
         bridge.announce(site, want.sandbox, attached)
     bridge.mark_ready(site, want, attached)
     return replace(result, interfaces=_interfaces(site, attached, device))
+
+
+def _release_all(asked: list[Ipam]) -> None:
+    for ipam in asked:
+        ipam.release()
 
 
 def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniResult:
@@ -172,7 +177,7 @@ def _ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, un
 
     guard = None
     if want.spoof_check:
-        guard = firewall.SpoofGuard(attached.port.name, MacAddress(attached.sandbox.mac))
+        guard = firewall.SpoofGuard(IfName(attached.port.name), MacAddress(attached.sandbox.mac))
     undo.push(firewall.release, site.host, want.owner)
     firewall.ensure(site.host, want.owner, masquerade=want.masquerade, guard=guard)
 
@@ -321,7 +326,7 @@ def _check_firewall(site: Site, want: DesiredAttachment, port: Link, mac: MacAdd
             raise MismatchError(
                 f"cannot confirm masquerade of {entry.source}: its entry is missing", hint=hint
             )
-    if want.spoof_check and seen.guard != firewall.SpoofGuard(port.name, mac):
+    if want.spoof_check and seen.guard != firewall.SpoofGuard(IfName(port.name), mac):
         raise MismatchError(
             f"cannot confirm the MAC check on {port.name}: its entry is missing", hint=hint
         )

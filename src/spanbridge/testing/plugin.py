@@ -21,6 +21,8 @@ from typing import Any, Final, Protocol
 
 import pytest
 
+pytest_plugins = ["spanbridge.testing.runtime"]
+
 Facts = list[dict[str, Any]]
 """What ``ip -j`` and its like print: objects whose keys depend on the command."""
 
