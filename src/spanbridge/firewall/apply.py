@@ -37,20 +37,20 @@ def ensure(
 
     Raises:
         NodeError: libnftables cannot be loaded, or the kernel refuses.
-        OSError: The lock file cannot be made.
     """
     entries = tuple({entry.source: entry for entry in masquerade}.values())
     if not entries and guard is None:
         return
-    subjects = [f"masquerade {entry.source}" for entry in entries]
-    subjects += [f"guard {guard.port} against foreign source MACs"] if guard else []
+    verb = "masquerade " + ", ".join(str(entry.source) for entry in entries)
+    if guard is not None and not entries:
+        verb = f"guard {guard.port} against foreign source MACs"
     with session.changing(host) as tables:
         try:
             tables.change(plan_creation(owner, entries, guard))
         except RefusedError as exc:
             if exc.errno not in session.CONFLICTING | session.PASSING:
-                raise _failed(subjects[0], exc) from exc
-            _converge(tables, subjects[0], lambda: _taken_over(tables, owner, entries, guard))
+                raise _failed(verb, exc) from exc
+            _converge(tables, verb, lambda: _taken_over(tables, owner, entries, guard))
 
 
 def _taken_over(
@@ -105,7 +105,6 @@ def release(host: NetNs, *owners: Owner) -> bool:
 
     Raises:
         NodeError: The kernel refuses.
-        OSError: The lock file cannot be made.
     """
     tags = {owner.tag for owner in owners}
     verb = "release the firewall entries of " + ", ".join(
@@ -133,7 +132,6 @@ def collect(host: NetNs, network: str, keep: frozenset[str]) -> tuple[str, ...]:
 
     Raises:
         NodeError: libnftables cannot be loaded, or the kernel refuses.
-        OSError: The lock file cannot be made.
     """
     prefix = network_tag(network)
     removed: set[str] = set()

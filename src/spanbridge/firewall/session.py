@@ -12,10 +12,11 @@ Source: net/netfilter/nf_tables_api.c, nft_rcv_nl_event(), Linux 6.1.
 
 import errno
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -31,6 +32,9 @@ _IDLE_S: Final = 1.0
 """An unused context is closed after this: it keeps its namespace alive."""
 
 _MAX_CONTEXTS: Final = 16
+
+_NETLINK_NETFILTER: Final = 12
+"""Source: linux/netlink.h."""
 
 _RUN_DIR: Final = "/run/spanbridge"
 
@@ -74,10 +78,17 @@ class UnavailableError(NodeError):
 
 
 class _Context:
-    """One libnftables context, in the namespace of the thread that makes it."""
+    """
+    One libnftables context, in the namespace of the thread that makes it.
+
+    Raises:
+        OSError: The kernel gives no netlink socket for netfilter.
+    """
 
     def __init__(self) -> None:
-        self._nft = _library().Nftables(_LIBRARY)
+        # libnftables ends the whole process when it gets no socket: try before it does.
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+        self._nft = _load().Nftables(_LIBRARY)
         self._nft.set_json_output(True)
         self.used_at_s = 0.0
 
@@ -91,9 +102,14 @@ class _Context:
         return objects
 
 
-def _library() -> ModuleType:
-    import nftables  # ctypes and a shared library: only when there is work
+def _load() -> ModuleType:
+    """Import the binding, and see that the library is there; only when there is work."""
+    try:
+        import nftables
 
+        nftables.cdll.LoadLibrary(_LIBRARY)
+    except (ImportError, OSError) as exc:
+        raise UnavailableError(f"cannot load libnftables: {exc}", hint=_INSTALL) from exc
     module: ModuleType = nftables
     return module
 
@@ -101,30 +117,36 @@ def _library() -> ModuleType:
 def is_available() -> bool:
     """Tell whether libnftables can be loaded."""
     try:
-        _library().cdll.LoadLibrary(_LIBRARY)
-    except (ImportError, OSError):
+        _load()
+    except UnavailableError:
         return False
     return True
 
 
 # libnftables shares state between contexts, so one thread is in it at a time.
 _LOCK: Final = threading.Lock()
-_contexts: dict[tuple[int, tuple[int, int]], _Context] = {}
+_Key = tuple[int, tuple[int, int]]
+_contexts: dict[_Key, _Context] = {}
 _closer: list[threading.Timer] = []
 
 
-def _context(host: NetNs) -> _Context:
+def _key(host: NetNs) -> _Key:
     # A forked child must not talk over its parent's socket: hence the process id.
-    key = (os.getpid(), host.identity)
-    found = _contexts.pop(key, None)
+    return os.getpid(), host.identity
+
+
+def _context(host: NetNs) -> _Context:
+    found = _contexts.pop(_key(host), None)
     if found is None:
+        _load()
         try:
             found = host.run(_Context)
-        except (ImportError, OSError) as exc:
-            raise UnavailableError(f"cannot load libnftables: {exc}", hint=_INSTALL) from exc
+        except OSError as exc:
+            words = os.strerror(exc.errno) if exc.errno else str(exc)
+            raise NodeError(f"cannot open nftables: {words}", code=Code.FIREWALL) from exc
         while len(_contexts) >= _MAX_CONTEXTS:
             del _contexts[next(iter(_contexts))]
-    _contexts[key] = found
+    _contexts[_key(host)] = found
     if not _closer:
         _start_closer()
     return found
@@ -156,9 +178,19 @@ def _lock_path(host: NetNs) -> Path:
 class Session:
     """Our tables in one namespace, for the time of one call."""
 
-    def __init__(self, host: NetNs, context: _Context) -> None:
+    def __init__(self, host: NetNs) -> None:
         self._host = host
-        self._context = context
+        # Opened here, so that what cannot be loaded is said before anything is done.
+        _context(host)
+
+    def _run(self, commands: list[Command]) -> list[Command]:
+        try:
+            return _context(self._host).run(commands)
+        except RefusedError as exc:
+            if exc.errno not in CONFLICTING:
+                # Its socket may still hold answers to this request.
+                _contexts.pop(_key(self._host), None)
+            raise
 
     def change(self, commands: list[Command]) -> None:
         """
@@ -167,7 +199,7 @@ class Session:
         Raises:
             RefusedError: Nothing was changed.
         """
-        self._context.run(commands)
+        self._run(commands)
 
     def read(self) -> Found:
         """
@@ -179,7 +211,7 @@ class Session:
         objects = []
         for family in (INET, BRIDGE):
             try:
-                objects += self._context.run([list_table(family)])
+                objects += self._run([list_table(family)])
             except RefusedError as exc:
                 if exc.errno != errno.ENOENT:
                     raise
@@ -192,10 +224,10 @@ def reading(host: NetNs) -> Iterator[Session]:
     Open our tables to look.
 
     Raises:
-        UnavailableError: libnftables cannot be loaded.
+        NodeError: libnftables cannot be loaded, or the kernel has no nftables.
     """
     with _LOCK:
-        yield Session(host, _context(host))
+        yield Session(host)
 
 
 @contextmanager
@@ -207,10 +239,18 @@ def changing(host: NetNs) -> Iterator[Session]:
     changing: a removal by key must not hit an element that was taken over in between.
 
     Raises:
-        UnavailableError: libnftables cannot be loaded.
-        OSError: The lock file cannot be made.
+        NodeError: libnftables cannot be loaded, the kernel has no nftables, or the lock
+            file cannot be made.
     """
-    with _LOCK:
-        context = _context(host)
-        with locked(_lock_path(host)):
-            yield Session(host, context)
+    with _LOCK, ExitStack() as stack:
+        session = Session(host)
+        path = _lock_path(host)
+        try:
+            stack.enter_context(locked(path))
+        except OSError as exc:
+            raise NodeError(
+                f"cannot lock {path}: {exc.strerror}",
+                hint="SPANBRIDGE_RUN names another directory",
+                code=Code.FIREWALL,
+            ) from exc
+        yield session
