@@ -4,6 +4,7 @@
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 POOL = {"ranges": [[{"subnet": "10.0.0.0/22"}], [{"subnet": "fd00::/64"}]]}
@@ -41,6 +42,12 @@ def test_sixteen_processes_never_get_the_same_address(
     assert set(kept.values()) == {1}
     files = {each.name for each in directory.iterdir()} - {"lock"}
     assert len([name for name in files if not name.startswith("last")]) == len(kept)
+
+
+def test_a_hundred_threads_never_get_the_same_address(add: Add) -> None:
+    with ThreadPoolExecutor(100) as pool:
+        given = list(pool.map(lambda i: add(f"c{i}", POOL)[0], range(300)))
+    assert len(set(given)) == 300
 
 
 def test_sixteen_processes_share_a_pool_that_just_suffices(add: Add, directory: Path) -> None:

@@ -282,7 +282,7 @@ def test_a_lock_that_nobody_lets_go_of_is_reported(
     monkeypatch.setattr(store, "LOCK_TIMEOUT_S", 0.05)
     with (directory / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(RetryError, match="another process holds it"):
+        with pytest.raises(RetryError, match="others hold it"):
             add("c2", MIDDLE)
 
 

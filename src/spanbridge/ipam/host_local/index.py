@@ -21,6 +21,7 @@ File layout, little endian, one file per network::
 
 import binascii
 import contextlib
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from struct import Struct
@@ -81,11 +82,12 @@ def observe_seal(directory: str) -> Seal:
     return _SEAL.pack(_boot_id(), status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
+@functools.cache
 def _boot_id() -> bytes:
     try:
         descriptor = os.open(_BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        # Without /proc no seal ever fits: slow, but right.
+        # Without /proc no seal of another process ever fits: slow, but right.
         return os.urandom(16)
     try:
         return bytes.fromhex(os.read(descriptor, 64).decode().strip().replace("-", ""))

@@ -17,6 +17,7 @@ running sandbox does not outlive the page cache, and after a reboot no sandbox r
 Source: CNI plugins 1.9.1, host-local documentation; directories written by its binaries.
 """
 
+import _thread
 import contextlib
 import fcntl
 import os
@@ -39,7 +40,13 @@ from spanbridge.model.addresses import Ip, ip_from_text
 LOCK_TIMEOUT_S: Final = 30.0
 """Longer than any holder needs: the reference reads 60 000 files in under a second."""
 
-_LOCK_PAUSE_S: Final = 0.001
+_LOCK_PAUSE_S: Final = 0.0005
+_LOCK_PAUSE_MAX_S: Final = 0.008
+"""Seconds between two attempts, doubled each time; flock knows no timeout of its own."""
+
+_TURNS: Final[dict[str, _thread.LockType]] = {}
+"""Threads of the agent queue here, by lock file, instead of all trying for the flock."""
+
 _BODY_MAX_BYTES: Final = 4096
 _SEAL_AGE_NS: Final = 10_000_000_000
 """A seal lies this far in the past, so no later change can give the directory its mtime."""
@@ -288,21 +295,18 @@ class Store:
             RetryError: Another process does not let go of the lock.
             NodeError: The file system refuses; code STORE.
         """
-        with self._errors():
-            lock = _lock(f"{self.directory}/lock")
+        with (
+            self._errors(),
+            _locked(f"{self.directory}/lock"),
+            contextlib.closing(Session(self.directory, self._index_path, spans)) as session,
+        ):
+            # Whatever else ends the session may have torn the index: it stays unsealed.
             try:
-                with contextlib.closing(
-                    Session(self.directory, self._index_path, spans)
-                ) as session:
-                    # Whatever else ends the session may have torn the index: it stays unsealed.
-                    try:
-                        yield session
-                    except SpanbridgeError:
-                        session.seal()
-                        raise
-                    session.seal()
-            finally:
-                os.close(lock)
+                yield session
+            except SpanbridgeError:
+                session.seal()
+                raise
+            session.seal()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -316,26 +320,38 @@ class Store:
             ) from exc
 
 
-def _lock(path: str) -> int:
-    """Take the lock and return the descriptor whose closing lets go of it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold the flock on ``path``; threads of this process wait for their turn asleep."""
     deadline = time.monotonic() + LOCK_TIMEOUT_S
+    turn = _TURNS.setdefault(path, _thread.allocate_lock())
+    if not turn.acquire(timeout=LOCK_TIMEOUT_S):
+        raise _late(path)
     try:
-        while not _try_lock(descriptor):
-            _refuse_late(path, deadline)
-            time.sleep(_LOCK_PAUSE_S)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _wait_for_lock(descriptor, path, deadline)
+            yield
+        finally:
+            os.close(descriptor)
+    finally:
+        turn.release()
 
 
-def _refuse_late(path: str, deadline: float) -> None:
-    if time.monotonic() > deadline:
-        raise RetryError(
-            f"cannot lock {path}: another process holds it for {LOCK_TIMEOUT_S:.0f} s",
-            hint=f"find it with: fuser {path}",
-        )
+def _wait_for_lock(descriptor: int, path: str, deadline: float) -> None:
+    pause = _LOCK_PAUSE_S
+    while not _try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise _late(path)
+        time.sleep(pause)
+        pause = min(2 * pause, _LOCK_PAUSE_MAX_S)
+
+
+def _late(path: str) -> RetryError:
+    return RetryError(
+        f"cannot lock {path}: others hold it for {LOCK_TIMEOUT_S:.0f} s",
+        hint=f"find them with: fuser {path}",
+    )
 
 
 def _try_lock(descriptor: int) -> bool:
