@@ -23,14 +23,9 @@ from spanbridge.rtnl.linkchanges import (
 )
 from spanbridge.rtnl.links import BridgeInfo, Link, PortInfo
 from spanbridge.rtnl.messages import SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE, Message
+from spanbridge.rtnl.named import create_named_netns, delete_named_netns, named_netns
 from spanbridge.rtnl.neighbours import Neighbour, del_neighbour, new_neighbour
-from spanbridge.rtnl.netns import (
-    NETNS_DIR,
-    NetNs,
-    create_named_netns,
-    delete_named_netns,
-    named_netns,
-)
+from spanbridge.rtnl.netns import NETNS_DIR, NetNs
 from spanbridge.rtnl.routes import (
     TABLE_LOCAL,
     TABLE_MAIN,
@@ -39,7 +34,8 @@ from spanbridge.rtnl.routes import (
     del_route,
     new_route,
 )
-from spanbridge.rtnl.socket import Rtnl, RtnlError
+from spanbridge.rtnl.socket import Rtnl
+from spanbridge.rtnl.transport import RtnlError
 from spanbridge.rtnl.vlans import PortVlan, add_vlan, add_vlans, del_vlan, del_vlans
 from spanbridge.rtnl.wire import WireError
 

@@ -93,7 +93,7 @@ def new_bridge(  # noqa: PLR0913  # one keyword per attribute
     return _new_link(name, "bridge", data, rest=_common(mac=mac, mtu=mtu, group=group), up=up)
 
 
-def set_bridge(
+def set_bridge(  # noqa: PLR0913  # one keyword per attribute
     index: int | str,
     *,
     vlan_filtering: bool | None = None,
@@ -282,7 +282,7 @@ def del_link(
 
     Group 0, which holds every link that was never put in one, is refused.
     """
-    if [index, name, group].count(None) != 2 or not (index or name or group):  # noqa: PLR2004
+    if [index, name, group].count(None) != 2 or not (index or name or group):
         raise InputError("cannot delete a link: give one of index, name and group, not 0")
     if group is not None:
         body = IFINFO.pack(0, 0, 0, 0, 0) + attribute_u32(ifla.IFLA_GROUP, group)

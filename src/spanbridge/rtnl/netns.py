@@ -12,7 +12,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from spanbridge.base.errors import InputError, NodeError
@@ -34,9 +33,11 @@ Source: linux/nsfs.h.
 """
 
 _CLONE_NEWNET: Final = 0x40000000
-_OWN: Final = "/proc/thread-self/ns/net"
+OWN_NETNS: Final = "/proc/thread-self/ns/net"
+"""The namespace of whoever looks; ``/proc/self`` is always the main thread's."""
+
 _SYSCTLS: Final = "/proc/sys/"
-_NAME_MAX_BYTES: Final = 255
+_SYSCTL_MAX_BYTES: Final = 4096
 
 
 class NetNs:
@@ -58,7 +59,7 @@ class NetNs:
     @classmethod
     def current(cls) -> Self:
         """Open the namespace of the calling thread."""
-        return cls.adopt(os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC))
+        return cls.adopt(os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC))
 
     @classmethod
     def open(cls, path: str) -> Self:
@@ -80,7 +81,10 @@ class NetNs:
             raise
         except (OSError, ValueError) as exc:
             cause = exc.strerror if isinstance(exc, OSError) else str(exc)
-            raise NodeError(f"cannot open network namespace {where!r}: {cause}") from exc
+            raise NodeError(
+                f"cannot open network namespace {where!r}: {cause}",
+                hint="name one that is mounted, for example /run/netns/NAME or /proc/PID/ns/net",
+            ) from exc
         return cls.adopt(fd, label=repr(where))
 
     @classmethod
@@ -95,20 +99,21 @@ class NetNs:
         Raises:
             NodeError: It is no network namespace.
         """
+        cause = "it is no namespace"
         try:
             seen = os.fstat(fd)
             # Only regular files are asked: to a device the ioctl could mean anything.
-            if stat.S_ISREG(seen.st_mode) and fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET:
-                return cls(fd, (seen.st_dev, seen.st_ino))
-            kind = "namespace of another kind" if stat.S_ISREG(seen.st_mode) else "no namespace"
-        except OSError:
-            kind = "plain file"
+            if stat.S_ISREG(seen.st_mode):
+                if fcntl.ioctl(fd, _NS_GET_NSTYPE) == _CLONE_NEWNET:
+                    return cls(fd, (seen.st_dev, seen.st_ino))
+                cause = "it is a namespace of another kind"
+        except OSError as exc:
+            if exc.errno not in {errno.ENOTTY, errno.EINVAL}:
+                cause = exc.strerror or cause
         with contextlib.suppress(OSError):
             os.close(fd)
         raise NodeError(
-            f"cannot use {label or f'descriptor {fd}'} as network namespace: it is a {kind}"
-            if kind != "no namespace"
-            else f"cannot use {label or f'descriptor {fd}'} as network namespace: it is none",
+            f"cannot use {label or f'descriptor {fd}'} as network namespace: {cause}",
             hint="name one that is mounted, for example /run/netns/NAME or /proc/PID/ns/net",
         )
 
@@ -140,7 +145,7 @@ class NetNs:
 
     def is_current(self) -> bool:
         """Tell whether the calling thread is in it."""
-        seen = os.stat(_OWN)
+        seen = os.stat(OWN_NETNS)  # noqa: PTH116  # importing pathlib takes milliseconds
         return (seen.st_dev, seen.st_ino) == self.identity
 
     def run(self, function: Callable[[], _T]) -> _T:
@@ -156,7 +161,7 @@ class NetNs:
         """
         if self.is_current():
             return function()
-        return _in_thread(self._enter, function)
+        return in_thread(self._enter, function)
 
     def _enter(self) -> None:
         from spanbridge.rtnl import libc
@@ -215,7 +220,7 @@ class NetNs:
         return self.run(write)
 
 
-def _in_thread(enter: Callable[[], None], function: Callable[[], _T]) -> _T:
+def in_thread(enter: Callable[[], None], function: Callable[[], _T]) -> _T:
     """
     Run two functions in a new thread and wait for it.
 
@@ -257,12 +262,22 @@ def _sysctl_path(name: str) -> str:
 
 
 def _read(path: str) -> str | None:
+    """
+    Read one sysctl; None where there is none.
+
+    Raises:
+        NodeError: It may not be read.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as exc:
+        raise NodeError(f"cannot read {path}: {exc.strerror}") from exc
     try:
-        return os.read(fd, 4096).decode(errors="replace").strip()
+        return os.read(fd, _SYSCTL_MAX_BYTES).decode(errors="replace").strip()
+    except OSError as exc:
+        raise NodeError(f"cannot read {path}: {exc.strerror}") from exc
     finally:
         os.close(fd)
 
@@ -285,99 +300,3 @@ def _write(name: str, path: str, value: str, *, missing_ok: bool) -> bool:
     except OSError as exc:
         raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
     return True
-
-
-def _named_path(name: str) -> str:
-    """
-    Where a named namespace is mounted.
-
-    Raises:
-        InputError: The name cannot be a file's.
-    """
-    bad = not name or name in {".", ".."} or "/" in name or "\0" in name
-    if bad or len(os.fsencode(name)) > _NAME_MAX_BYTES:
-        raise InputError(f"cannot use {name!r} as name of a network namespace")
-    return f"{NETNS_DIR}/{name}"
-
-
-def create_named_netns(name: str) -> None:
-    """
-    Make a namespace that ``ip netns`` lists and enters; it has a loopback that is down.
-
-    Raises:
-        FileExistsError: The name is taken.
-        NodeError: Not allowed.
-
-    Source: iproute2 6.1, ip/ipnetns.c, netns_add().
-    """
-    from spanbridge.rtnl import libc
-
-    path = _named_path(name)
-    try:
-        _prepare_netns_dir()
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-        try:
-            _in_thread(libc.unshare_network, lambda: libc.mount(_OWN, path, flags=libc.MS_BIND))
-        except BaseException:
-            os.unlink(path)
-            raise
-    except FileExistsError:
-        raise
-    except OSError as exc:
-        raise NodeError(f"cannot create network namespace {name}: {exc.strerror}") from exc
-
-
-def _prepare_netns_dir() -> None:
-    """
-    Make the directory a shared mount, so that namespaces show, and go, in every mount namespace.
-
-    Source: iproute2 6.1, ip/ipnetns.c, create_netns_dir() and netns_add().
-    """
-    from spanbridge.rtnl import libc
-
-    os.makedirs(NETNS_DIR, mode=0o755, exist_ok=True)
-    fd = os.open(NETNS_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # iproute2 takes the same lock: two at once would stack mounts.
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        try:
-            libc.mount("", NETNS_DIR, flags=libc.MS_SHARED | libc.MS_REC)
-        except OSError as exc:
-            if exc.errno != errno.EINVAL:
-                raise
-            libc.mount(NETNS_DIR, NETNS_DIR, flags=libc.MS_BIND | libc.MS_REC)
-            libc.mount("", NETNS_DIR, flags=libc.MS_SHARED | libc.MS_REC)
-    finally:
-        os.close(fd)
-
-
-def delete_named_netns(name: str) -> None:
-    """
-    Remove a named namespace; one that is absent is fine.
-
-    The kernel keeps it while a process or a descriptor holds it.
-
-    Raises:
-        NodeError: Not allowed.
-    """
-    from spanbridge.rtnl import libc
-
-    path = _named_path(name)
-    try:
-        try:
-            libc.unmount(path)
-        except OSError as exc:
-            # A file that was left without a mount goes too.
-            if exc.errno not in {errno.EINVAL, errno.ENOENT}:
-                raise
-        Path(path).unlink(missing_ok=True)
-    except OSError as exc:
-        raise NodeError(f"cannot delete network namespace {name}: {exc.strerror}") from exc
-
-
-def named_netns() -> list[str]:
-    """List the named namespaces, sorted."""
-    try:
-        return sorted(os.listdir(NETNS_DIR))
-    except FileNotFoundError:
-        return []

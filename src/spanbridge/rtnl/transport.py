@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+How requests and answers travel: batches, acknowledgements, dumps that are started over.
+
+Source: linux/netlink.h; net/netlink/af_netlink.c, Linux 6.1.
+"""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Self, TypeVar
+
+from spanbridge.base.errors import KernelError, NodeError, RetryError
+from spanbridge.rtnl.messages import Message, render
+from spanbridge.rtnl.netns import NetNs
+from spanbridge.rtnl.wire import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Reply,
+    WireError,
+    parse_error,
+    parse_replies,
+)
+
+_T = TypeVar("_T")
+
+DUMP_ATTEMPTS: Final = 8
+"""How often a dump is started over that was interrupted by a change, or overran."""
+
+DUMP_PAUSE_S: Final = 0.001
+"""Seconds before a dump is started over, times the attempts so far."""
+
+BATCH_MESSAGES: Final = 64
+"""
+Messages in one send: their acknowledgements must fit the receive buffer.
+
+A default buffer of 208 KiB holds about 250.
+"""
+
+BATCH_BYTES: Final = 64 * 1024
+"""Bytes in one send; the default send buffer takes three times that."""
+
+ANSWER_TIMEOUT_S: Final = 10
+"""Seconds to wait for the kernel; it answers within one, even to a large deletion."""
+
+_RECEIVE_BUFFER_BYTES: Final = 1024 * 1024
+"""Asked for; the kernel grants what net.core.rmem_max allows."""
+
+_DATAGRAM_BYTES: Final = 64 * 1024
+"""The kernel fills at most 32 KiB of a dump into one datagram."""
+
+_SOL_NETLINK: Final = 270
+_NETLINK_CAP_ACK: Final = 10
+_NETLINK_EXT_ACK: Final = 11
+_NETLINK_GET_STRICT_CHK: Final = 12
+
+_TIMEVAL: Final = struct.Struct("@ll")
+_SEQUENCE_MAX: Final = 0x7FFFFFFF
+
+
+class RtnlError(KernelError):
+    """
+    The kernel refused a message.
+
+    Attributes:
+        errno: The positive error number.
+        index: Which message of the batch, from 0.
+        applied: Which messages of the batch took effect. Also later ones may have: the
+            kernel goes on after an error, unless they were sent one by one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int,
+        index: int = 0,
+        applied: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(message, errno=errno)
+        self.index = index
+        self.applied = applied
+
+
+class Transport:
+    """A route netlink socket of one namespace, and how to talk over it."""
+
+    __slots__ = ("_buffer", "_sequence", "_socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """See `open`."""
+        self._socket = sock
+        self._buffer: Final = bytearray(_DATAGRAM_BYTES)
+        self._sequence = 0
+
+    @classmethod
+    def open(cls, netns: NetNs | None = None) -> Self:
+        """
+        Make a socket inside a namespace.
+
+        Args:
+            netns: None for the calling thread's; it may be closed afterwards.
+
+        Raises:
+            NodeError: The namespace may not be entered, or sockets are forbidden.
+        """
+        try:
+            return cls(_bare_socket() if netns is None else netns.run(_bare_socket))
+        except OSError as exc:
+            raise NodeError(f"cannot open a netlink socket: {exc.strerror}") from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; a second time does nothing."""
+        self._socket.close()
+
+    def request(
+        self,
+        *messages: Message,
+        tolerate: Collection[int] = (),
+        one_by_one: bool = False,
+    ) -> tuple[int, ...]:
+        """
+        Send messages at once and wait until each is acknowledged.
+
+        The kernel goes on after a message that failed, so those of one batch must not
+        harm when an earlier one fails; otherwise ask for ``one_by_one``. More than
+        ``BATCH_MESSAGES`` go in several sends, and the first that fails is the last.
+
+        Args:
+            messages: In the order in which they take effect.
+            tolerate: Error numbers that count as success.
+            one_by_one: Send each after the one before it succeeded.
+
+        Returns:
+            For each message 0, or the error number that was tolerated.
+
+        Raises:
+            RtnlError: For the first message that failed. The socket stays usable.
+            RetryError: The kernel did not answer; what took effect is unknown.
+        """
+        outcome: list[int] = []
+        for batch in _batches(messages, longest=1 if one_by_one else BATCH_MESSAGES):
+            answers = self._exchange(batch)
+            start = len(outcome)
+            outcome += [number for number, _ in answers]
+            for offset, (number, text) in enumerate(answers):
+                if number and number not in tolerate:
+                    raise RtnlError(
+                        f"cannot {batch[offset].label}: {text or os.strerror(number)}",
+                        errno=number,
+                        index=start + offset,
+                        applied=tuple(at for at, seen in enumerate(outcome) if not seen),
+                    )
+        return tuple(outcome)
+
+    def _exchange(self, batch: Sequence[Message]) -> list[tuple[int, str]]:
+        """Send one batch; error number and text for each message, in order."""
+        first = self._next_sequence(len(batch))
+        self._send(
+            b"".join(render(each, sequence=first + at) for at, each in enumerate(batch)),
+            label=batch[0].label,
+        )
+        answers: list[tuple[int, str] | None] = [None] * len(batch)
+        left = len(batch)
+        while left:
+            for reply in self._receive(batch[0].label):
+                at = reply.sequence - first
+                if reply.type != NLMSG_ERROR or not 0 <= at < len(batch):
+                    continue
+                left -= answers[at] is None
+                answers[at] = parse_error(reply)
+        return [each for each in answers if each is not None]
+
+    def _next_sequence(self, count: int) -> int:
+        """Reserve consecutive sequence numbers, never 0; the first of them."""
+        if self._sequence + count > _SEQUENCE_MAX:
+            self._sequence = 0
+        first = self._sequence + 1
+        self._sequence += count
+        return first
+
+    def _send(self, data: bytes, *, label: str) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as exc:
+            number = exc.errno or errno.EIO
+            raise RtnlError(f"cannot {label}: {exc.strerror}", errno=number) from exc
+
+    def _receive(self, label: str) -> Iterator[Reply]:
+        """Receive one datagram, and give its messages."""
+        try:
+            # With MSG_TRUNC the kernel tells the true length of what did not fit.
+            length = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
+        except BlockingIOError as exc:
+            raise RetryError(
+                f"cannot {label}: the kernel gave no answer within {ANSWER_TIMEOUT_S} s"
+            ) from exc
+        except OSError as exc:
+            if exc.errno != errno.ENOBUFS:
+                raise NodeError(f"cannot {label}: {exc.strerror}") from exc
+            self._drain()
+            raise RetryError(f"cannot {label}: answers of the kernel were lost") from exc
+        if length > len(self._buffer):
+            self._drain()
+            raise NodeError(f"cannot {label}: an answer of {length} bytes is too large")
+        return parse_replies(bytes(memoryview(self._buffer)[:length]))
+
+    def _drain(self) -> None:
+        """Throw away what has arrived, after answers were lost."""
+        while True:
+            try:
+                self._socket.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise NodeError(f"cannot read from the kernel: {exc.strerror}") from exc
+
+    def ask(self, message: Message) -> bytes | None:
+        """Ask for one object; its body, None when it was acknowledged without one."""
+        sequence = self._next_sequence(1)
+        self._send(render(message, sequence=sequence), label=message.label)
+        body = None
+        while True:
+            for reply in self._receive(message.label):
+                if reply.sequence != sequence:
+                    continue
+                if reply.type != NLMSG_ERROR:
+                    body = reply.body
+                    continue
+                number, text = parse_error(reply)
+                if number:
+                    raise RtnlError(
+                        f"cannot {message.label}: {text or os.strerror(number)}", errno=number
+                    )
+                return body
+
+    def dump(self, message: Message, parse: Callable[[bytes], _T | None]) -> list[_T]:
+        """
+        List all objects; those of which ``parse`` makes None are left out.
+
+        Raises:
+            RetryError: It was interrupted ``DUMP_ATTEMPTS`` times.
+        """
+        for attempt in range(DUMP_ATTEMPTS):
+            # What changes the tables needs a moment to finish.
+            time.sleep(DUMP_PAUSE_S * attempt)
+            try:
+                found = self._dump_once(message, parse)
+            except WireError:
+                self._drain()  # else the kernel would call the dump unfinished
+                raise
+            except RetryError:
+                if attempt == DUMP_ATTEMPTS - 1:
+                    raise
+                continue
+            if found is not None:
+                return found
+        raise RetryError(
+            f"cannot {message.label}: it changed during each of {DUMP_ATTEMPTS} attempts"
+        )
+
+    def _dump_once(self, message: Message, parse: Callable[[bytes], _T | None]) -> list[_T] | None:
+        """List all objects; None when a change made the list inconsistent."""
+        sequence = self._next_sequence(1)
+        self._send(render(message, sequence=sequence), label=message.label)
+        found: list[_T] = []
+        consistent = True
+        while True:
+            for reply in self._receive(message.label):
+                if reply.sequence != sequence:
+                    continue
+                consistent = consistent and not reply.flags & NLM_F_DUMP_INTR
+                if reply.type not in {NLMSG_DONE, NLMSG_ERROR}:
+                    each = parse(reply.body)
+                    if each is not None:
+                        found.append(each)
+                    continue
+                number, text = parse_error(reply)
+                if number:
+                    raise RtnlError(
+                        f"cannot {message.label}: {text or os.strerror(number)}", errno=number
+                    )
+                if reply.type == NLMSG_DONE:
+                    return found if consistent else None
+
+
+def _bare_socket() -> socket.socket:
+    """Make the socket in the calling thread's namespace."""
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        timeout = _TIMEVAL.pack(ANSWER_TIMEOUT_S, 0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            try:
+                sock.setsockopt(_SOL_NETLINK, option, 1)
+            except OSError as exc:
+                # Older kernels (strict checks: before 4.20) do without.
+                if exc.errno != errno.ENOPROTOOPT:
+                    raise
+        sock.bind((0, 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _batches(messages: Sequence[Message], *, longest: int) -> Iterator[list[Message]]:
+    """Cut a sequence into batches that fit the buffers of a socket."""
+    batch: list[Message] = []
+    size = 0
+    for message in messages:
+        length = len(message.body) + 20
+        if batch and (len(batch) >= longest or size + length > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += length
+    if batch:
+        yield batch
