@@ -14,8 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import (
     Code,
@@ -47,8 +46,7 @@ STDERR_SHOWN: Final = 1000
 """Characters; the last ones, where the cause stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a finished program left."""
 
     status: int

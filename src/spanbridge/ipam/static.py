@@ -6,8 +6,7 @@ Keeps nothing. Source: CNI plugins 1.9.1, static documentation; observed behavio
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import (
     CallError,
@@ -35,8 +34,7 @@ _ARGS: Final = frozenset({"IP", "GATEWAY", "MAC"})
 _NEEDS_ADDRESSES: Final = {"ADD", "CHECK"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(NamedTuple):
     """One address and where it was named: a pointer, or empty for CNI_ARGS."""
 
     address: Cidr
@@ -95,7 +93,7 @@ def _with_gateways(named: list[_Named], args: dict[str, str]) -> list[_Named]:
                 hint="the addresses are " + (", ".join(str(n.address) for n in named) or "none"),
             )
         named = [
-            replace(each, gateway=gateway) if gateway in each.address else each for each in named
+            each._replace(gateway=gateway) if gateway in each.address else each for each in named
         ]
     return named
 
@@ -168,8 +166,7 @@ def open_static(request: Request, call: IpamCall) -> "Static":
     return static
 
 
-@dataclass(frozen=True, slots=True)
-class Static:
+class Static(NamedTuple):
     """
     What was named, handed through.
 
@@ -182,7 +179,7 @@ class Static:
 
     addresses: tuple[IpConfig, ...]
     routes: tuple[RouteConfig, ...] = ()
-    dns: Dns = field(default_factory=Dns)
+    dns: Dns = Dns()
     unknown: tuple[UnknownKey, ...] = ()
 
     def add(self) -> CniResult:

@@ -171,7 +171,7 @@ def test_status_needs_no_address_where_the_runtime_brings_them(opened: Opened) -
 
 
 def test_the_preview_shows_every_address(opened: Opened) -> None:
-    preview = opened(ONE | {"adresses": []}, {"verb": "STATUS"}).preview()
+    preview = opened(ONE | {"addrs": []}, {"verb": "STATUS"}).preview()
     sentence = "the fixed address 10.10.0.1/24; gateway 10.10.0.254; every attachment gets the same"
     assert preview.words == (sentence,)
     assert preview.example is not None

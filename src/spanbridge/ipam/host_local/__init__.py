@@ -291,7 +291,7 @@ class HostLocal(HostLocalFiles):
 
 
 def _within(ips: list[Ip], ranges: RangeSet) -> list[tuple[Ip, Range]]:
-    return [(ip, each) for ip in ips for each in ranges if ip in each]
+    return [(ip, each) for ip in ips for each in ranges if each.holds(ip)]
 
 
 def _any_free(session: Session, ranges: RangeSet) -> bool:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host-local section, complete and checked. Pure."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import CallError, ConfigError, InputError
 from spanbridge.ipam import IpamCall
@@ -18,8 +17,7 @@ _ARGS: Final = frozenset({"IP", "MAC"})
 _NEEDS_RANGES: Final = {"ADD", "CHECK"}
 
 
-@dataclass(frozen=True, slots=True)
-class HostLocalConf:
+class HostLocalConf(NamedTuple):
     """
     The section and what the call adds to it.
 
@@ -53,8 +51,7 @@ def parse_data_dir(ipam: Node, default: str) -> str:
     return path.rstrip("/") or "/"
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(NamedTuple):
     """An address asked for, and where: a pointer, or empty for CNI_ARGS."""
 
     text: str

@@ -9,9 +9,8 @@ Source: CNI plugins 1.9.1, host-local documentation; observed behaviour where it
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import ConfigError
 from spanbridge.model.addresses import Cidr, Ip, edge_fault, parse_cidr, parse_ip
@@ -25,8 +24,7 @@ NextFree = Callable[[Ip, Ip], Ip | None]
 """Of two bounds, both included, the lowest address that is not known to be taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """
     Addresses ``first`` to ``last``, both included, without the excluded ones.
 
@@ -42,7 +40,8 @@ class Range:
     last: Ip
     gateway: Ip
 
-    def __contains__(self, ip: Ip) -> bool:
+    def holds(self, ip: Ip) -> bool:
+        """Tell whether ``ip`` lies between the bounds."""
         return ip.version == self.first.version and self.first <= ip <= self.last
 
     def excluded(self, ip: Ip) -> str:
@@ -54,12 +53,12 @@ class Range:
     @property
     def size(self) -> int:
         """How many addresses can be handed out."""
-        inside = self.gateway in self
+        inside = self.holds(self.gateway)
         return self.last.number - self.first.number + 1 - inside
 
     def overlaps(self, other: "Range") -> bool:
         """Tell whether an address lies in both."""
-        return other.first in self or self.first in other
+        return self.holds(other.first) or other.holds(self.first)
 
     def __str__(self) -> str:
         first, last = self.first, self.last
@@ -73,7 +72,7 @@ def set_of(sets: tuple[RangeSet, ...], ip: Ip) -> tuple[int, Range] | None:
     """Find the set and the range that ``ip`` lies in; sets never overlap."""
     for number, ranges in enumerate(sets):
         for each in ranges:
-            if ip in each:
+            if each.holds(ip):
                 return number, each
     return None
 
@@ -85,7 +84,7 @@ def describe(ranges: RangeSet) -> str:
 
 def _segments(ranges: RangeSet, after: Ip | None) -> Iterator[tuple[Range, Ip, Ip]]:
     """Cut one round through the set into stretches, beginning behind ``after``."""
-    at = next((i for i, each in enumerate(ranges) if after is not None and after in each), None)
+    at = next((i for i, each in enumerate(ranges) if after is not None and each.holds(after)), None)
     if at is None or after is None:
         yield from ((each, each.first, each.last) for each in ranges)
         return

@@ -23,8 +23,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import Code, NodeError, RetryError, SpanbridgeError
 from spanbridge.ipam.host_local.index import (
@@ -52,8 +51,7 @@ _SEAL_AGE_NS: Final = 10_000_000_000
 """A seal lies this far in the past, so no later change can give the directory its mtime."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """
     Whom an address belongs to.
 
