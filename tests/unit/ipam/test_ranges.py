@@ -88,6 +88,11 @@ def test_the_words_for_a_range_leave_out_the_gateway_at_its_edge() -> None:
     assert describe((_range("10.0.0.0/29"),)) == "10.0.0.2-10.0.0.6 (10.0.0.0/29)"
 
 
+@pytest.mark.parametrize("text", ["::1:0", "::ab:cd", "::2", "::1:0:0", "fd00::a:b"])
+def test_addresses_are_written_as_the_reference_names_its_files(text: str) -> None:
+    assert str(_ip(text)) == text
+
+
 def test_the_runtime_precedes_the_single_range_which_precedes_the_list() -> None:
     section = {"ranges": [[{"subnet": "10.3.0.0/24"}]], "subnet": "10.2.0.0/24"}
     runtime = Node({"ipRanges": [[{"subnet": "10.1.0.0/24"}]]}, "/runtimeConfig")
