@@ -19,56 +19,61 @@ MATRIX_MAX_NODES: Final = 6
 
 
 def view_plan(lab: Lab) -> list[Text]:
-    """Show in two lines what was built."""
+    """Show in a few words what was built."""
     return [
-        Text(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}", style="bold"),
+        _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}"),
         Text(
-            f"     {len(lab.nodes)} nodes on a switch that trunks the VLAN; on each a bridge and a "
+            f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge, and a "
             "virt-handler with migration0"
         ),
+        Text(),
     ]
 
 
 def view_status(status: LabStatus) -> list[RenderableType]:
     """Show one row for each node."""
-    table = _table(f"Lab, VLAN {status.vlan}")
-    for heading in ("node", "bridge", "uplink", "switch port", "virt-handler", "migration0"):
+    table = _table()
+    for heading in ("node", "bridge", "uplink", "switch port", "pod port", "virt-handler"):
         table.add_column(heading)
     for node in status.nodes:
         table.add_row(*_node_row(node))
     faults = [(node.name, node.fault(status.vlan)) for node in status.nodes]
     wrong = [_line(good=False, text=f"{name}: {fault}") for name, fault in faults if fault]
     fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
-    return [table, *(wrong or [fine])]
+    return [_title(f"Lab, VLAN {status.vlan}"), Text(), table, Text(), *(wrong or [fine])]
 
 
 def _node_row(node: NodeStatus) -> list[str]:
     filtering = "VLAN filtering" if node.vlan_filtering else "no VLAN filtering"
     handler = node.handler
+    attached = f"{', '.join(handler.addresses) or 'no address'}, MTU {handler.mtu}"
     return [
         node.name,
         f"{node.bridge}\n{filtering}" if node.bridge else "missing",
         _port(node.uplink),
         _port(node.trunk),
-        f"{handler.name}\n{_port(handler.port, between=': ')}",
-        "\n".join([*handler.addresses, f"MTU {handler.mtu}"]) if handler.mtu else "missing",
+        _port(handler.port),
+        f"{handler.name}\n{attached if handler.mtu else 'no migration0'}",
     ]
 
 
-def _port(port: PortStatus | None, *, between: str = "\n") -> str:
+def _port(port: PortStatus | None) -> str:
     if port is None:
         return "missing"
     vlans = ", ".join(str(each) for each in port.vlans) or "no VLAN"
-    return f"{port.name}{between}{vlans}" + ("" if port.forwarding else ", not forwarding")
+    return f"{port.name}\n{vlans}" + ("" if port.forwarding else ", not forwarding")
 
 
 def view_verdict(verdict: Verdict) -> Group:
     """Show the matrix and what it, and the rest, proves."""
-    table = _matrix(verdict) if len(verdict.nodes) <= MATRIX_MAX_NODES else _summary(verdict)
-    return Group(table, Text(), *view_checks(verdict))
+    few = len(verdict.nodes) <= MATRIX_MAX_NODES
+    title = "RTT in ms, minimum / median" if few else "Each virt-handler to all others"
+    table = _matrix(verdict) if few else _summary(verdict)
+    heading = _title(f"{title}, VLAN {verdict.vlan}")
+    return Group(heading, Text(), table, Text(), *view_checks(verdict))
 
 
-def view_checks(verdict: Verdict) -> list[Text]:
+def view_checks(verdict: Verdict) -> list[Table]:
     """Show one line for each thing that was to be proved."""
     isolation, tried = verdict.isolation, len(verdict.isolation.pings)
     reached = f"reaches {isolation.reached} of {tried}, "
@@ -82,15 +87,11 @@ def view_checks(verdict: Verdict) -> list[Text]:
             + reached
             + ("as expected" if verdict.isolated else "but must reach none"),
         ),
-        _line(
-            good=verdict.checked == len(verdict.nodes),
-            text=f"CNI CHECK finds {verdict.checked} of {len(verdict.nodes)} attachments "
-            "as ADD promised",
-        ),
+        _line(good=not verdict.faults, text=_checked(verdict)),
     ]
 
 
-def view_removed(removed: Removed) -> list[Text]:
+def view_removed(removed: Removed) -> list[Table]:
     """Show what the end of a lab left, which must be nothing."""
     left = f"{removed.leases} addresses left" if removed.leases else "no address left"
     lines = [
@@ -103,9 +104,19 @@ def view_removed(removed: Removed) -> list[Text]:
     return lines + [_line(good=False, text=trouble) for trouble in removed.troubles]
 
 
-def _line(*, good: bool, text: str) -> Text:
-    mark = Text(" ok   ", style="bold green") if good else Text(" FAIL ", style="bold red")
-    return mark + Text(text)
+def _line(*, good: bool, text: str) -> Table:
+    """Make a line with its mark; a long one goes on below its own beginning."""
+    mark = Text(" ok  ", style="bold green") if good else Text(" FAIL", style="bold red")
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row(mark, Text(text))
+    return line
+
+
+def _checked(verdict: Verdict) -> str:
+    total = len(verdict.nodes)
+    good = total - len(verdict.faults)
+    text = f"CNI CHECK finds {good} of {total} attachments as ADD promised"
+    return "; ".join([text, *verdict.faults[:1]])
 
 
 def _connected(verdict: Verdict) -> str:
@@ -140,7 +151,7 @@ def _shortfall(trunk: Trunk, vlan: int) -> str:
 
 
 def _matrix(verdict: Verdict) -> Table:
-    table = _table(f"RTT in ms, minimum / median, VLAN {verdict.vlan}")
+    table = _table()
     table.add_column("from")
     table.add_column("address")
     for node in verdict.nodes:
@@ -170,7 +181,7 @@ def _times(ping: PingResult) -> str:
 
 
 def _summary(verdict: Verdict) -> Table:
-    table = _table(f"Each virt-handler to all others, VLAN {verdict.vlan}")
+    table = _table()
     for heading in ("from", "address"):
         table.add_column(heading)
     for heading in ("reached", "least ms", "worst median ms", "lost"):
@@ -199,8 +210,12 @@ def _coloured(text: str, *, good: bool) -> Text:
     return Text(text, style="green" if good else "bold red")
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+def _title(text: str) -> Text:
+    return Text(f" {text}", style="bold")
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False)
 
 
 def show(console: Console, *what: RenderableType) -> None:

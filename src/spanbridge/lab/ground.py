@@ -21,7 +21,10 @@ MARK: Final = "SPANBRIDGE_LAB_GROUND"
 
 GUEST_TIMEOUT_S: Final = 900.0
 
-_PASSED_ON: Final = ("TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "LANG", "LC_ALL", "LC_CTYPE")
+_PASSED_ON: Final = (
+    *("TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "SPANBRIDGE_PROGRESS"),
+    *("LANG", "LC_ALL", "LC_CTYPE"),
+)
 
 
 class Ground(enum.Enum):
@@ -45,7 +48,7 @@ def choose_ground(environ: Mapping[str, str] = os.environ) -> Choice:
     if environ.get(MARK):
         return Choice(Ground.HERE)
     if lacking := kernel_lacks_vlans():
-        return Choice(Ground.GUEST, f"this kernel ({os.uname().release}) has no {lacking}")
+        return Choice(Ground.GUEST, f"this kernel ({os.uname().release}) lacks {lacking}")
     if os.geteuid() != 0:
         return Choice(Ground.USER_NAMESPACE, "you are not root")
     return Choice(Ground.HERE)
@@ -60,7 +63,7 @@ def require_ground() -> None:
     """
     if lacking := kernel_lacks_vlans():
         raise NodeError(
-            f"cannot bring a lab up here: this kernel ({os.uname().release}) has no {lacking}",
+            f"cannot bring a lab up here: this kernel ({os.uname().release}) lacks {lacking}",
             hint="`spanbridge lab demo` does the whole round in a guest kernel",
         )
     require_root()

@@ -81,11 +81,11 @@ class Verdict:
     Attributes:
         vlan: VLAN of the migration network.
         nodes: Names in the order shown.
-        addresses: Address of each node's virt-handler.
+        addresses: Address of each node's virt-handler; empty where it has none.
         pairs: Every ordered pair, source by source.
         trunks: One for each node.
         isolation: The negative proof.
-        checked: Attachments that the program's own CHECK found as ADD promised.
+        faults: What the program's own CHECK found different from what ADD promised.
     """
 
     vlan: int
@@ -94,7 +94,7 @@ class Verdict:
     pairs: tuple[Pair, ...]
     trunks: tuple[Trunk, ...]
     isolation: Isolation
-    checked: int
+    faults: tuple[str, ...] = ()
 
     @property
     def reachable(self) -> int:
@@ -124,8 +124,7 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether all is as it must be."""
-        checked = self.checked == len(self.nodes)
-        return self.connected and self.tagged and self.isolated and checked
+        return self.connected and self.tagged and self.isolated and not self.faults
 
     @property
     def witness(self) -> Trunk:
@@ -164,7 +163,7 @@ def render_verdict(verdict: Verdict) -> dict[str, object]:
             "tried": len(isolation.pings),
             "reached": isolation.reached,
         },
-        "attachments_checked": verdict.checked,
+        "check_faults": list(verdict.faults),
     }
 
 

@@ -54,7 +54,6 @@ def _verdict(nodes: int = 2) -> Verdict:
         pairs=tuple(pairs),
         trunks=tuple(Trunk(name, TagCount({2: 44}), 36) for name in names),
         isolation=Isolation("east-1", "no-vlan-net", "10.88.0.202", (SILENT,) * len(names)),
-        checked=len(names),
     )
 
 
@@ -66,7 +65,11 @@ def _broken() -> Verdict:
     reaching = replace(good.isolation, pings=(good.pairs[2].ping, SILENT, SILENT, SILENT))
     trunk = Trunk("east-1", TagCount({2: 30, UNTAGGED: 4, 7: 1}), 36)
     return replace(
-        good, pairs=tuple(pairs), isolation=reaching, trunks=(trunk, *good.trunks[1:]), checked=3
+        good,
+        pairs=tuple(pairs),
+        isolation=reaching,
+        trunks=(trunk, *good.trunks[1:]),
+        faults=("cannot run CHECK for virt-handler-r6rlc on east-2: VLAN 2 missing",),
     )
 
 

@@ -28,7 +28,6 @@ def passing() -> Verdict:
         ),
         trunks=tuple(Trunk(node, TagCount({2: 14}), 12) for node in ("east-1", "west-1")),
         isolation=Isolation("east-1", "no-vlan-net", "10.88.0.202", (SILENT, SILENT)),
-        checked=2,
     )
 
 
@@ -72,8 +71,8 @@ def test_a_pod_without_the_vlan_that_reaches_somebody_fails_the_verdict() -> Non
     assert not replace(good, isolation=reaching).passed
 
 
-def test_an_attachment_that_was_not_checked_fails_the_verdict() -> None:
-    assert not replace(passing(), checked=1).passed
+def test_an_attachment_that_is_not_as_promised_fails_the_verdict() -> None:
+    assert not replace(passing(), faults=("VLAN 2 is missing",)).passed
 
 
 def test_the_document_has_every_pair_with_its_times() -> None:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab that is up, as other tools see it, and what its commands say about it."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.vm.lab.conftest import Lab
+
+NODES = ("east-1", "east-2", "west-1", "west-2")
+HANDLERS = tuple(f"sb-lab-{node}.virt-handler" for node in NODES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _up(lab: Lab) -> Iterator[None]:
+    done = lab.run("up")
+    assert done.returncode == 0, done.stderr
+    yield
+    assert lab.run("down").returncode == 0
+    assert lab.namespaces() == set()
+
+
+def _vlans(lab: Lab, netns: str) -> dict[str, list[dict[str, object]]]:
+    found = lab.ask(netns, "bridge", "-j", "-compressvlans", "vlan", "show")
+    return {each["ifname"]: each["vlans"] for each in found}
+
+
+def _address(lab: Lab, handler: str) -> str:
+    (link,) = lab.ask(handler, "ip", "-j", "-4", "addr", "show", "dev", "migration0")
+    (info,) = link["addr_info"]
+    assert info["prefixlen"] == 24
+    return str(info["local"])
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_uplink_carries_vlan_2_tagged_and_nothing_else(lab: Lab, node: str) -> None:
+    assert _vlans(lab, f"sb-lab-{node}")["eth1"] == [{"vlan": 2}]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_the_pod_port_is_in_vlan_2_untagged_and_in_no_other(lab: Lab, node: str) -> None:
+    vlans = _vlans(lab, f"sb-lab-{node}")
+    (port,) = set(vlans) - {"eth1", "br-mig"}
+    (entry,) = vlans[port]
+    assert entry["vlan"] == 2
+    assert set(entry["flags"]) == {"PVID", "Egress Untagged"}  # type: ignore[call-overload]  # JSON
+
+
+def test_the_fabric_carries_no_untagged_vlan(lab: Lab) -> None:
+    vlans = _vlans(lab, "sb-lab-fabric")
+    assert [vlans[name] for name in NODES] == [[{"vlan": 2, "vlanEnd": 4094}]] * 4
+
+
+@pytest.mark.parametrize("netns", ["sb-lab-fabric", "sb-lab-east-1"])
+def test_the_bridge_filters_vlans(lab: Lab, netns: str) -> None:
+    (bridge,) = lab.ask(netns, "ip", "-j", "-d", "link", "show", "type", "bridge")
+    assert bridge["linkinfo"]["info_data"]["vlan_filtering"] == 1
+
+
+def test_every_handler_has_an_address_of_its_own(lab: Lab) -> None:
+    addresses = [_address(lab, handler) for handler in HANDLERS]
+    assert addresses == ["10.88.0.2", "10.88.0.52", "10.88.0.102", "10.88.0.152"]
+
+
+def test_ping_agrees_that_the_clusters_reach_each_other(lab: Lab) -> None:
+    lab.enter(HANDLERS[0], "ping", "-c", "1", "-W", "10", _address(lab, HANDLERS[3]))
+
+
+def test_verify_finds_12_of_12_pairs_over_vlan_2(lab: Lab) -> None:
+    done = lab.run("verify", "--format", "json")
+    verdict = json.loads(done.stdout)
+    assert (done.returncode, verdict["passed"], verdict["reachable"]) == (0, True, 12)
+    assert {(pair["sent"], pair["received"]) for pair in verdict["pairs"]} == {(5, 5)}
+    assert all(trunk["tagged"] >= 60 and trunk["untagged"] == 0 for trunk in verdict["trunks"])
+    assert (verdict["isolation"]["tried"], verdict["isolation"]["reached"]) == (4, 0)
+    assert verdict["check_faults"] == []
+    assert "sb-lab-east-1.outsider" not in lab.namespaces()
+
+
+def test_a_node_without_the_vlan_on_its_uplink_is_found(lab: Lab) -> None:
+    lab.enter("sb-lab-west-2", "bridge", "vlan", "del", "vid", "2", "dev", "eth1")
+    try:
+        status = lab.run("status")
+        done = lab.run("verify", "--format", "json")
+    finally:
+        lab.enter("sb-lab-west-2", "bridge", "vlan", "add", "vid", "2", "dev", "eth1")
+    assert status.returncode == done.returncode == 1
+    assert "west-2: uplink does not carry VLAN 2" in status.stdout
+    verdict = json.loads(done.stdout)
+    silent = {(p["source"], p["target"]) for p in verdict["pairs"] if not p["received"]}
+    assert len(silent) == 6
+    assert all("west-2" in pair for pair in silent)
+
+
+def test_status_says_that_all_is_as_built(lab: Lab) -> None:
+    done = lab.run("status", "--format", "json")
+    status = json.loads(done.stdout)
+    assert (done.returncode, status["up"]) == (0, True)
+    assert [node["name"] for node in status["nodes"]] == list(NODES)
+    assert {node["handler"]["mtu"] for node in status["nodes"]} == {1500}
+
+
+def test_up_again_changes_nothing(lab: Lab) -> None:
+    before = lab.ask("sb-lab-east-1", "ip", "-j", "link")
+    done = lab.run("up")
+    assert done.returncode == 0
+    assert "was up already" in done.stdout
+    assert lab.ask("sb-lab-east-1", "ip", "-j", "link") == before
+
+
+@pytest.mark.parametrize("words", [("up", "--vlan", "7"), ("demo",)], ids=["another lab", "a demo"])
+def test_a_lab_that_is_up_is_not_replaced(lab: Lab, words: tuple[str, ...]) -> None:
+    done = lab.run(*words)
+    assert done.returncode == 3
+    assert "lab is up" in done.stderr or "another is up" in done.stderr
+    assert len(lab.namespaces()) == 9
