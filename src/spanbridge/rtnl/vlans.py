@@ -16,7 +16,7 @@ from typing import Final
 from spanbridge.base.errors import InputError
 from spanbridge.base.names import VLAN_MAX
 from spanbridge.rtnl.messages import IFINFO, RTM_DELLINK, RTM_SETLINK, Message
-from spanbridge.rtnl.wire import WireError, attribute, attribute_u16, iterate_attributes
+from spanbridge.rtnl.wire import WireError, attribute, attribute_u16, split_attributes
 
 _AF_BRIDGE: Final = 7
 _IFLA_AF_SPEC: Final = 26
@@ -60,7 +60,7 @@ def parse_af_spec(data: bytes) -> tuple[PortVlan, ...]:
     """
     found: list[PortVlan] = []
     first: int | None = None
-    for kind, entry in iterate_attributes(data):
+    for kind, entry in split_attributes(data):
         if kind != _IFLA_BRIDGE_VLAN_INFO:
             continue
         if len(entry) != _VLAN_INFO.size:

@@ -97,24 +97,27 @@ def _ranged(kind: int, value: int, size: int) -> bytes:
         raise InputError(f"cannot encode {value} in {size} bytes (attribute {kind})") from exc
 
 
-def iterate_attributes(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+def split_attributes(data: bytes, at: int = 0) -> list[tuple[int, bytes]]:
     """
-    Yield type and payload of every attribute from offset ``at`` to the end, in order.
+    Cut into type and payload of every attribute from offset ``at`` to the end, in order.
 
     Raises:
         WireError: An attribute is cut short.
     """
     end = len(data)
-    while at < end:
-        if end - at < 4:
-            raise WireError("cannot decode an attribute: its header is cut short")
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
+    found = []
+    unpack = _ATTRIBUTE.unpack_from
+    while end - at >= 4:
+        length, kind = unpack(data, at)
         if length < 4 or at + length > end:
             raise WireError(
                 f"cannot decode attribute {kind & _TYPE_MASK}: its length {length} is wrong"
             )
-        yield kind & _TYPE_MASK, data[at + 4 : at + length]
+        found.append((kind & _TYPE_MASK, data[at + 4 : at + length]))
         at += (length + 3) & ~3
+    if at < end:
+        raise WireError("cannot decode an attribute: its header is cut short")
+    return found
 
 
 class Attributes:
@@ -128,7 +131,7 @@ class Attributes:
     __slots__ = ("raw",)
 
     def __init__(self, data: bytes, at: int = 0) -> None:
-        self.raw: Final = dict(iterate_attributes(data, at))
+        self.raw: Final = dict(split_attributes(data, at))
 
     def _sized(self, kind: int, size: int) -> bytes | None:
         data = self.raw.get(kind)
