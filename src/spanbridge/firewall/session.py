@@ -38,11 +38,12 @@ _NETLINK_NETFILTER: Final = 12
 
 _RUN_DIR: Final = "/run/spanbridge"
 
-_ERESTART: Final = 85
-"""The kernel's own; libc has its text, Python's errno has the number only on Linux."""
+PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ENOBUFS})
+"""
+What a transaction can meet by no fault of its content: the same may pass now.
 
-PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.ENOBUFS, _ERESTART})
-"""What a transaction can meet by no fault of its content: the same may pass now."""
+ERESTART, which the kernel can let out too, is read as EINTR: its text begins so.
+"""
 
 CONFLICTING: Final = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
 """What was read is no longer so, or was never read."""
