@@ -219,11 +219,10 @@ def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) 
         peer_mac=mac,
         mtu=want.sandbox.mtu or None,
         master=bridge.index,
-        txqlen=0,
         peer_netns=site.entered,
     )
     undo.push(_remove_pair, site, want.owner, name)
-    site.node.request(create, set_link(name, alias=want.owner.alias("pending")))
+    site.node.request(create, set_link(name, alias=want.owner.alias("pending"), txqlen=0))
     port = site.node.link(name)
     if port is None:
         raise NodeError(f"cannot use host port {name}: it was removed while we made it")
