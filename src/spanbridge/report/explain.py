@@ -72,7 +72,7 @@ def _listed(vlans: Sequence[VlanRange]) -> str:
 def _port_kind(port: PortState) -> str:
     """Say in switch terms what the port is."""
     if port.pvid is None:
-        return "VLANs as the bridge gives them"
+        return "no VLAN of its own"
     if port.tagged:
         return f"trunk, native VLAN {port.pvid}"
     return f"access VLAN {port.pvid}"
@@ -118,10 +118,10 @@ def _port_lines(one: Explanation) -> Iterator[str]:
 
 def _pod_lines(one: Explanation) -> Iterator[str]:
     sandbox = one.want.sandbox
-    mac = f"MAC {sandbox.mac}" if sandbox.mac else "random MAC unless the runtime asks for one"
+    mac = f"MAC {sandbox.mac}" if sandbox.mac else "random MAC unless one is asked for"
     mtu = f"MTU {sandbox.mtu}" if sandbox.mtu else "default MTU"
     state = "up" if sandbox.up else "left down (disableContainerInterface)"
-    yield f"{sandbox.ifname} (whatever CNI_IFNAME says): {mac}, {mtu}, {state}"
+    yield f"{sandbox.ifname} (CNI_IFNAME): {mac}, {mtu}, {state}"
     if sandbox.layer3 and sandbox.duplicate_detection:
         yield "an IPv6 address is used only after duplicate detection (enabledad)"
 
@@ -223,17 +223,18 @@ def _uplink_note(one: Explanation) -> Note:
     text = f"Nothing here connects {name} to the outside. On every node, an uplink must be its port"
     if vlans:
         text += f" and carry {_listed(vlans)} tagged, as must the switch behind it"
-    if vlans and one.want.port.pvid == _DEFAULT_PVID:
+    if one.want.port.pvid == _DEFAULT_PVID:
         text += f"; VLAN {_DEFAULT_PVID} leaves untagged, as by default on every port"
     added = (f"bridge vlan add dev UPLINK vid {each}" for each in vlans)
     return Note(f"{text}:", (f"ip link set dev UPLINK master {name}", *added))
 
 
-def _gateway_note(gateway: GatewayState) -> Note:
+def _gateway_note(conf: NetConf, gateway: GatewayState) -> Note:
+    key = "isDefaultGateway" if conf.is_default_gateway else "isGateway"
     return Note(
-        f"isGateway puts the gateway's address on {gateway.device} of every node. On a network that"
+        f"{key} puts the gateway's address on {gateway.device} of every node. On a network that"
         " spans nodes each of them answers ARP and ND for it, and takes the place of a real router"
-        ' that has it: remove "isGateway" there, and let the router be the gateway'
+        f' that has it: remove "{key}" there, and let the router be the gateway'
     )
 
 
@@ -263,7 +264,7 @@ def notes(one: Explanation) -> list[Note]:
     """Say what surprises people with this configuration; each with its remedy."""
     found = [_uplink_note(one)]
     if one.want.gateway is not None:
-        found.append(_gateway_note(one.want.gateway))
+        found.append(_gateway_note(one.conf, one.want.gateway))
     found += _effect_notes(one.conf)
     if one.ipam_type in _IPAM_NOTES:
         found.append(_IPAM_NOTES[one.ipam_type])
