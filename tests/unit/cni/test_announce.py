@@ -14,13 +14,13 @@ from spanbridge.bridge.announce import arp_announcement, neighbour_advertisement
 from spanbridge.model.addresses import Ip, parse_ip
 
 MAC = bytes.fromhex("02005e100001")
-ARP = (
+ANNOUNCEMENT = (
     "ffffffffffff 02005e100001 0806"  # to everybody, from the pod, ARP
     "0001 0800 06 04 0001"  # Ethernet, IPv4, lengths 6 and 4, request
     "02005e100001 0a580005"  # sender 10.88.0.5
     "000000000000 0a580005"  # target: nobody yet, 10.88.0.5
 )
-ND = (
+ADVERTISEMENT = (
     "333300000001 02005e100001 86dd"  # to all nodes, from the pod, IPv6
     "60000000 0020 3a ff"  # version 6, 32 bytes, ICMPv6, hop limit 255
     "fd000088000000000000000000000005"  # from the address announced
@@ -47,11 +47,11 @@ def pseudo_header(packet: bytes) -> bytes:
 
 
 def test_an_arp_announcement_is_laid_out_as_the_rfcs_say() -> None:
-    assert arp_announcement(MAC, parse_ip("10.88.0.5", "")) == bytes.fromhex(ARP)
+    assert arp_announcement(MAC, parse_ip("10.88.0.5", "")) == bytes.fromhex(ANNOUNCEMENT)
 
 
 def test_a_neighbour_advertisement_is_laid_out_as_the_rfcs_say() -> None:
-    assert neighbour_advertisement(MAC, parse_ip("fd00:88::5", "")) == bytes.fromhex(ND)
+    assert neighbour_advertisement(MAC, parse_ip("fd00:88::5", "")) == bytes.fromhex(ADVERTISEMENT)
 
 
 @pytest.mark.parametrize("text", ["::", "ff:" * 7 + "ff", "fd00:88::5", "ffff::ffff"])

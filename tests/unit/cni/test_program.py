@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spanbridge import __version__
+from spanbridge.cni import program
 from spanbridge.model.version import SUPPORTED
 
 if TYPE_CHECKING:
@@ -286,3 +287,12 @@ def test_a_signal_does_not_stop_a_release(waiting: subprocess.Popen[bytes]) -> N
     stdout, _ = waiting.communicate(b"{}", timeout=10)
 
     assert json.loads(stdout)["code"] == 1
+
+
+def test_a_second_signal_does_not_interrupt_the_undoing(monkeypatch: pytest.MonkeyPatch) -> None:
+    actions: dict[int, object] = {}
+    monkeypatch.setattr(signal, "signal", actions.__setitem__)
+
+    with pytest.raises(program.InterruptedCallError, match="SIGHUP"):
+        program._interrupt(signal.SIGHUP, None)
+    assert actions == dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), signal.SIG_IGN)
