@@ -234,7 +234,8 @@ def _gateway_note(conf: NetConf, gateway: GatewayState) -> Note:
     return Note(
         f"{key} puts the gateway's address on {gateway.device} of every node. On a network that"
         " spans nodes each of them answers ARP and neighbour solicitations for it, and takes the"
-        f' place of a real router that has it: remove "{key}" there, and let the router be the gateway'
+        f' place of a real router that has it: remove "{key}" there, and let the'
+        " router be the gateway"
     )
 
 
