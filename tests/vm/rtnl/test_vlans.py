@@ -42,7 +42,11 @@ class OnPort:
         found = self.ask("-compressvlans", "vlan", "show", netns=self.node)
         vlans: Facts = next((each["vlans"] for each in found if each["ifname"] == name), [])
         return [
-            (each["vlan"], each.get("vlanEnd", each["vlan"]), tuple(each.get("flags", ())))
+            (
+                int(each["vlan"]),
+                int(each.get("vlanEnd", each["vlan"])),
+                tuple(each.get("flags", ())),
+            )
             for each in vlans
         ]
 
