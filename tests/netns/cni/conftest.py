@@ -36,9 +36,10 @@ with socket.socket(family, socket.SOCK_DGRAM) as client:
 """
 
 LINK_FACTS: Final = (
-    *("ifname", "ifindex", "address", "mtu", "flags", "master", "ifalias", "promiscuity"),
+    *("ifname", "ifindex", "address", "mtu", "master", "ifalias", "promiscuity"),
     *("link", "link_index", "txqlen"),
 )
+ROUTE_FACTS: Final = ("dst", "gateway", "dev", "table", "metric")
 
 
 @pytest.fixture(params=VERSIONS)
@@ -147,29 +148,43 @@ def routes(ip_json: AskTool) -> Callable[[Netns], set[tuple[str, str | None]]]:
 def dump(
     ip_json: AskTool, nft_json: AskTool, leases: Callable[[], dict[str, str]]
 ) -> Callable[..., dict[str, Any]]:
-    """Reads everything that a call may change; two dumps are equal when nothing did."""
+    """
+    Reads everything that a call may change; two dumps are equal when nothing did.
+
+    Link-local addresses are left out: the kernel gives them to a link a while after it is up.
+    """
 
     def read(*places: Netns) -> dict[str, Any]:
         seen: dict[str, Any] = {"leases": leases()}
         for netns in places:
             listed = ip_json("addr", netns=netns)
+            found = [
+                (family, {key: each.get(key) for key in ROUTE_FACTS})
+                for family in ("-4", "-6")
+                for each in ip_json(family, "route", "show", "table", "all", netns=netns)
+                if not each["dst"].startswith(("fe80:", "ff00:"))
+            ]
+            rules = nft_json("list", "ruleset", netns=netns)
             seen[netns.name] = {
-                "links": [{key: each.get(key) for key in LINK_FACTS} for each in listed],
+                "links": [_link(each) for each in listed],
                 "addresses": [
                     (each["ifname"], one["local"], one["prefixlen"])
                     for each in listed
                     for one in each["addr_info"]
+                    if not one["local"].startswith("fe80:")
                 ],
-                "routes": [
-                    {key: each.get(key) for key in ("dst", "gateway", "dev", "table", "metric")}
-                    for family in ("-4", "-6")
-                    for each in ip_json(family, "route", "show", "table", "all", netns=netns)
-                ],
-                "nft": nft_json("list", "ruleset", netns=netns),
+                "routes": sorted(map(str, found)),
+                "nft": sorted(map(str, rules)),
             }
         return seen
 
     return read
+
+
+def _link(listed: dict[str, Any]) -> dict[str, Any]:
+    # Carrier follows the other end a moment later.
+    switches = {"UP", "PROMISC", "ALLMULTI"} & set(listed["flags"])
+    return {key: listed.get(key) for key in LINK_FACTS} | {"flags": sorted(switches)}
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many calls at once on one node."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spanbridge.testing.plugin import AskTool, Netns, run
+from spanbridge.testing.runtime import Answer, Cni, Conf
+
+MakeConf = Callable[..., Conf]
+Links = Callable[[Netns], dict[str, Any]]
+Leases = Callable[[], dict[str, str]]
+
+ATTACHMENTS: Final = 200
+AT_ONCE: Final = 16
+FULL: Final = {"isGateway": True, "ipMasq": True, "macspoofchk": True}
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Iterator[Callable[[int], list[Netns]]]:
+    """Makes many sandboxes with one process; the fixture `netns` needs several for each."""
+    names: list[str] = []
+
+    def batch(lines: Sequence[str]) -> None:
+        script = tmp_path / "batch"
+        script.write_text("".join(f"{line}\n" for line in lines))
+        run("ip", "-force", "-batch", str(script))
+
+    def make(number: int) -> list[Netns]:
+        names.extend(f"many-{each}" for each in range(number))
+        batch([f"netns add {name}" for name in names])
+        return [Netns(name, Path("/run/netns") / name) for name in names]
+
+    yield make
+    batch([f"netns del {name}" for name in names])
+
+
+def _all(cni: Cni, verb: str, conf: Conf, pods: Sequence[Netns]) -> list[Answer]:
+    """Call a verb for every pod, so many at once."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda pod: cni.call(verb, conf, pod, container=pod.name), pods))
+
+
+@pytest.mark.timeout(300)
+def test_200_pods_come_and_go_16_at_a_time_and_nothing_is_left(
+    cni: Cni,
+    layer3: MakeConf,
+    node: Netns,
+    pods: Callable[[int], list[Netns]],
+    links: Links,
+    leases: Leases,
+    elements: Callable[[Netns], list[str]],
+    nft_json: AskTool,
+    record_property: Callable[[str, object], None],
+) -> None:
+    conf, sandboxes = layer3("10.1.0.0/22", **FULL), pods(ATTACHMENTS)
+    started = time.monotonic()
+    results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
+    record_property("seconds for 200 ADDs", round(time.monotonic() - started, 1))
+    assert len({result["ips"][0]["address"] for result in results}) == ATTACHMENTS
+    assert len(leases()) == ATTACHMENTS
+    assert len(elements(node)) == ATTACHMENTS * 3
+
+    started = time.monotonic()
+    assert [each.result for each in _all(cni, "DEL", conf, sandboxes)] == [None] * ATTACHMENTS
+    record_property("seconds for 200 DELs", round(time.monotonic() - started, 1))
+
+    assert set(links(node)) == {"lo", "br0"}
+    assert leases() == {}
+    assert nft_json("list", "ruleset", netns=node) == []
+
+
+@pytest.mark.timeout(120)
+def test_the_first_pods_of_a_node_may_come_at_once(
+    cni: Cni,
+    layer3: MakeConf,
+    node: Netns,
+    pods: Callable[[int], list[Netns]],
+    links: Links,
+    addresses: Callable[[Netns, str], list[str]],
+) -> None:
+    conf, sandboxes = layer3(mtu=1400, promiscMode=True, **FULL), pods(AT_ONCE)
+
+    results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
+
+    assert {result["interfaces"][0]["mac"] for result in results} == {links(node)["br0"]["address"]}
+    assert addresses(node, "br0") == ["10.1.2.1/24"]
+    assert sum(each.get("master") == "br0" for each in links(node).values()) == AT_ONCE
+
+
+@pytest.mark.timeout(120)
+def test_failing_and_succeeding_calls_at_once_do_not_disturb_each_other(
+    cni: Cni,
+    layer3: MakeConf,
+    conf: MakeConf,
+    node: Netns,
+    pods: Callable[[int], list[Netns]],
+    leases: Leases,
+    links: Links,
+) -> None:
+    sandboxes = pods(AT_ONCE)
+    good = layer3(**FULL)
+    # Its route cannot be made: it fails as late as can be, and undoes itself.
+    route = {"dst": "192.0.2.0/24", "gw": "203.0.113.1"}
+    bad = conf(
+        ipam={"type": "static", "addresses": [{"address": "10.1.2.250/24"}], "routes": [route]},
+        **FULL,
+    )
+
+    def add(number: int) -> Answer:
+        pod = sandboxes[number]
+        return cni.call("ADD", bad if number % 2 else good, pod, container=pod.name)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(add, range(AT_ONCE)))
+
+    assert [answer.status for answer in answers] == [0, 1] * (AT_ONCE // 2)
+    for number in range(0, AT_ONCE, 2):
+        pod = sandboxes[number]
+        assert cni.check(good, pod, answers[number].result, container=pod.name).status == 0
+    assert len(leases()) == AT_ONCE // 2
+    assert len(links(node)) == 2 + AT_ONCE // 2
