@@ -4,7 +4,12 @@ Spanbridge: the network that lets a running virtual machine move between cluster
 
 Layers, upper may import lower, never sideways or up (import-linter checks it)::
 
-    cli > agent | lab > cni | stretch > bridge | firewall | ipam | kube | report > rtnl | model > base
+    cli
+    agent | lab
+    cni | stretch
+    bridge | firewall | ipam | kube | report
+    rtnl | model
+    base
 """
 
 __version__ = "0.1.0"

@@ -1,55 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that are whole or absent after a crash, and locks that die with their holder."""
 
+import _thread
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Final
+
+from spanbridge.base.errors import RetryError
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""Seconds to wait for a lock; holders keep it for milliseconds."""
+
+_PAUSE_S: Final = 0.0005
+_PAUSE_MAX_S: Final = 0.008
+"""Seconds between two attempts, doubled each time; flock knows no timeout of its own."""
+
+_TURNS: Final[dict[str, _thread.LockType]] = {}
+"""Threads of one process queue here, by lock file, instead of all trying for the flock."""
+
+AnyPath = str | os.PathLike[str]
+"""A path; ``pathlib`` itself would cost the one-shot program 5 ms."""
 
 
-def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomic(path: AnyPath, data: bytes, *, mode: int = 0o600) -> None:
     """
     Replace the content of ``path`` so that a reader sees the old or the new one.
 
     Temporary file in the same directory, fsync, rename, fsync of the directory.
 
     Raises:
-        OSError: The directory cannot be written; ``path`` is as before.
+        OSError: The file cannot be written, and ``path`` is as before; or it was
+            replaced, and a crash of the machine may still bring the old one back.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    directory, name = os.path.split(os.fspath(path))
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.rename(path)
+        os.rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: AnyPath, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     """
     Hold the exclusive flock on ``path``, made with its directory when missing.
 
     The kernel drops the lock with the process, so a crash leaves no stale one.
-    The file is never removed: unlinking a lock file lets two holders in.
+    The file is never removed: unlinking a lock file lets two holders in. Threads of
+    one process wait for their turn asleep.
 
     Raises:
         OSError: The file cannot be made or locked.
+        RetryError: Others hold it for longer than ``timeout_s``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    name = os.fspath(path)
+    deadline = time.monotonic() + timeout_s
+    turn = _TURNS.setdefault(name, _thread.allocate_lock())
+    if not turn.acquire(timeout=timeout_s):
+        raise _late(name, timeout_s)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True, mode=0o755)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            pause = _PAUSE_S
+            while not _try_lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise _late(name, timeout_s)
+                time.sleep(pause)
+                pause = min(2 * pause, _PAUSE_MAX_S)
+            yield
+        finally:
+            os.close(descriptor)
     finally:
-        os.close(descriptor)
+        turn.release()
+
+
+def _late(path: str, timeout_s: float) -> RetryError:
+    return RetryError(
+        f"cannot lock {path}: others hold it for {timeout_s:.0f} s",
+        hint=f"find them with: fuser {path}",
+    )
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -28,7 +28,7 @@ def cni() -> None:
 @click.option(
     "--no-shim",
     is_flag=True,
-    help="Install the one-shot program only. There is no agent yet, so this is what happens anyway.",
+    help="Install the one-shot program only; without an agent this happens anyway.",
 )
 def install(*, bin_dir: Path, no_shim: bool) -> None:
     """

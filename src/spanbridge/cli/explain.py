@@ -2,6 +2,7 @@
 """`spanbridge explain`: what a configuration will do, touching nothing."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ def explain(*, file: Path, output_format: str) -> None:
     from spanbridge.report.explain import join_texts, render_json
 
     found = (
-        parse_documents(click.get_text_stream("stdin").read(), "standard input")
+        parse_documents(sys.stdin.read(), "standard input")
         if str(file) == "-"
         else read_documents(file)
     )

@@ -25,6 +25,9 @@ NATIVE_VLAN: Final = VlanId(1)
 CONTAINER_INDEX: Final = 2
 """Place of the sandbox link in ``interfaces``: bridge, host port, sandbox link."""
 
+MAIN_TABLE: Final = 254
+"""Source: linux/rtnetlink.h, RT_TABLE_MAIN."""
+
 _DEFAULT: Final = {4: Cidr(Ip(4, 0), 0), 6: Cidr(Ip(6, 0), 0)}
 
 
@@ -71,7 +74,9 @@ def _default_routes(result: CniResult) -> tuple[RouteConfig, ...]:
     routes = []
     for version, default in _DEFAULT.items():
         gateways = [ip.gateway for ip in result.ips if ip.address.version == version and ip.gateway]
-        given = any(route.dst == default and route.table is None for route in result.routes)
+        given = any(
+            route.dst == default and route.table in {None, MAIN_TABLE} for route in result.routes
+        )
         if gateways and not given:
             routes.append(RouteConfig(dst=default, gw=gateways[0]))
     return tuple(routes)

@@ -67,7 +67,9 @@ class Node:
     def __init__(self, raw: Mapping[str, object], pointer: str = "") -> None:
         self.raw = raw
         self.pointer = pointer
-        self._folded = {key.lower(): (key, value) for key, value in raw.items()}
+        # A later null leaves the value that an earlier spelling of the key gave.
+        given = sorted(raw.items(), key=lambda pair: pair[1] is not None)
+        self._folded = {key.lower(): (key, value) for key, value in given}
         self._known: dict[str, str] = {}
 
     def at(self, key: str) -> str:

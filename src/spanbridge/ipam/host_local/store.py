@@ -17,15 +17,14 @@ running sandbox does not outlive the page cache, and after a reboot no sandbox r
 Source: CNI plugins 1.9.1, host-local documentation; directories written by its binaries.
 """
 
-import _thread
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from spanbridge.base.errors import Code, NodeError, RetryError, SpanbridgeError
+from spanbridge.base.errors import Code, NodeError, SpanbridgeError
+from spanbridge.base.files import locked
 from spanbridge.ipam.host_local.index import (
     BrokenIndexError,
     Index,
@@ -38,13 +37,6 @@ from spanbridge.model.addresses import Ip, ip_from_text
 
 LOCK_TIMEOUT_S: Final = 30.0
 """Longer than any holder needs: the reference reads 60 000 files in under a second."""
-
-_LOCK_PAUSE_S: Final = 0.0005
-_LOCK_PAUSE_MAX_S: Final = 0.008
-"""Seconds between two attempts, doubled each time; flock knows no timeout of its own."""
-
-_TURNS: Final[dict[str, _thread.LockType]] = {}
-"""Threads of the agent queue here, by lock file, instead of all trying for the flock."""
 
 _BODY_MAX_BYTES: Final = 4096
 _SEAL_AGE_NS: Final = 10_000_000_000
@@ -295,7 +287,7 @@ class Store:
         """
         with (
             self._errors(),
-            _locked(f"{self.directory}/lock"),
+            locked(f"{self.directory}/lock", timeout_s=LOCK_TIMEOUT_S),
             contextlib.closing(Session(self.directory, self._index_path, spans)) as session,
         ):
             # Whatever else ends the session may have torn the index: it stays unsealed.
@@ -316,45 +308,3 @@ class Store:
                 hint="the directory must be on a writable file system with free space",
                 code=Code.STORE,
             ) from exc
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Hold the flock on ``path``; threads of this process wait for their turn asleep."""
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    turn = _TURNS.setdefault(path, _thread.allocate_lock())
-    if not turn.acquire(timeout=LOCK_TIMEOUT_S):
-        raise _late(path)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            _wait_for_lock(descriptor, path, deadline)
-            yield
-        finally:
-            os.close(descriptor)
-    finally:
-        turn.release()
-
-
-def _wait_for_lock(descriptor: int, path: str, deadline: float) -> None:
-    pause = _LOCK_PAUSE_S
-    while not _try_lock(descriptor):
-        if time.monotonic() > deadline:
-            raise _late(path)
-        time.sleep(pause)
-        pause = min(2 * pause, _LOCK_PAUSE_MAX_S)
-
-
-def _late(path: str) -> RetryError:
-    return RetryError(
-        f"cannot lock {path}: others hold it for {LOCK_TIMEOUT_S:.0f} s",
-        hint=f"find them with: fuser {path}",
-    )
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
