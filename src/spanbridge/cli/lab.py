@@ -17,7 +17,7 @@ from spanbridge.cli.signals import ending_at_once, ending_between_steps
 from spanbridge.cli.terminal import Steps, facts, progress, progress_behind_pipe
 from spanbridge.lab.ground import (
     Ground,
-    choose_ground,
+    observe_ground,
     require_ground,
     require_root,
     run_elsewhere,
@@ -225,7 +225,7 @@ def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> in
     Ctrl-C.
     """
     plan_lab(parameters)
-    choice = choose_ground()
+    choice = observe_ground()
     if choice.ground is Ground.HERE:
         return _demo_here(parameters, place, bin_dir)
     click.echo(f"{choice.reason}: running in a {choice.ground.value}.", err=True)

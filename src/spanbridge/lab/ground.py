@@ -43,13 +43,22 @@ class Choice:
     reason: str = ""
 
 
-def choose_ground(environ: Mapping[str, str] = os.environ) -> Choice:
+def observe_ground(environ: Mapping[str, str] = os.environ) -> Choice:
     """Find out where a lab can run that ends with its command."""
     if environ.get(MARK):
         return Choice(Ground.HERE)
-    if lacking := kernel_lacks_vlans():
+    return choose_ground(lacking=kernel_lacks_vlans(), root=os.geteuid() == 0)
+
+
+def choose_ground(*, lacking: str | None, root: bool) -> Choice:
+    """
+    Choose by what the kernel lacks and who we are.
+
+    A guest comes first: it needs no root, and there is no help against a lacking kernel.
+    """
+    if lacking:
         return Choice(Ground.GUEST, f"this kernel ({os.uname().release}) lacks {lacking}")
-    if os.geteuid() != 0:
+    if not root:
         return Choice(Ground.USER_NAMESPACE, "you are not root")
     return Choice(Ground.HERE)
 

@@ -1,31 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running the lab's commands, and asking other tools what is in the kernel."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from spanbridge.cli import main
+
 TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command of the lab did."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
     """The command line, and the views of `ip` and `bridge` on what it did."""
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `spanbridge lab ...`."""
-        return subprocess.run(
-            self.command(*words), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+    def run(self, *words: str) -> Done:
+        """Run `spanbridge lab ...` in this process: imports take seconds in a guest."""
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            code = main(["lab", *words])
+        return Done(code, stdout.getvalue(), stderr.getvalue())
 
-    def command(self, *words: str) -> list[str]:
-        """Make the command line of `spanbridge lab ...`."""
-        return [sys.executable, "-m", "spanbridge.cli", "lab", *words]
+    def start(self, *words: str, until: Callable[[], bool]) -> subprocess.Popen[str]:
+        """Start `spanbridge lab ...` as a process and wait until it has come so far."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "spanbridge.cli", "lab", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + TIMEOUT_S
+        while not until() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()
+        return process
 
     def ask(self, netns: str, *argv: str) -> Any:  # noqa: ANN401  # JSON of another tool
         """Run a command in a namespace; what it prints as JSON."""

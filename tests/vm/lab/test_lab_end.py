@@ -1,41 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """However a lab ends, it leaves nothing."""
 
-import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.vm.lab.conftest import TIMEOUT_S, Lab, Machine
 
-LEASES = Path("/run/spanbridge-lab/nodes")
-UNTIL_BUILT = {
-    "building": lambda lab: "sb-lab-east-1" in lab.namespaces(),
-    "attaching": lambda _: any(LEASES.glob("*/networks/*/10.*")),
-}
+from spanbridge.lab.place import changing_alone
+
+
+def _building(lab: Lab) -> Callable[[], bool]:
+    return lambda: "sb-lab-east-1" in lab.namespaces()
+
+
+def _attaching() -> bool:
+    """Tell whether a first address was reserved: at least one ADD is under way."""
+    return any(Path("/run/spanbridge-lab/nodes").glob("*/networks/*/10.*"))
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left(lab: Lab, machine: Callable[[], Machine]) -> object:
+def _nothing_left(lab: Lab, machine: Callable[[], Machine]) -> Iterator[None]:
     before = machine()
     yield
-    assert lab.run("down").returncode == 0
+    assert lab.run("down").code == 0
     assert machine() == before
-
-
-def _started(lab: Lab, *words: str, until: Callable[[Lab], bool]) -> subprocess.Popen[str]:
-    """Start a command and wait until it has come so far."""
-    process = subprocess.Popen(
-        lab.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + TIMEOUT_S
-    while not until(lab) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
-    return process
 
 
 def test_the_demo_proves_everything_and_leaves_nothing(
@@ -43,7 +34,7 @@ def test_the_demo_proves_everything_and_leaves_nothing(
 ) -> None:
     before = machine()
     done = lab.run("demo")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "12 of 12 directed pairs reachable over VLAN 2" in done.stdout
     assert "802.1Q VLAN 2, 0 untagged" in done.stdout
     assert "reaches 0 of 4, as expected" in done.stdout
@@ -58,54 +49,62 @@ def test_a_demo_with_other_choices_uses_them(lab: Lab) -> None:
         "demo", "--clusters", "a,b,c", "--nodes", "1", "--vlan", "4094", "--subnet", "10.1.0.0/28",
         "--mtu", "9000",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "6 of 6 directed pairs reachable over VLAN 4094" in done.stdout
     assert "a and b and c, 1 node each, VLAN 4094, 10.1.0.0/28, MTU 9000" in done.stdout
 
 
-@pytest.mark.parametrize("moment", sorted(UNTIL_BUILT))
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-def test_a_signal_ends_the_demo_in_order(
-    lab: Lab, machine: Callable[[], Machine], number: signal.Signals, moment: str
-) -> None:
-    before = machine()
-    process = _started(lab, "demo", until=UNTIL_BUILT[moment])
+def _assert_ends_in_order(process: subprocess.Popen[str], number: signal.Signals) -> None:
     process.send_signal(number)
     _, said = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
+
+
+def test_ctrl_c_in_the_middle_of_an_add_leaves_nothing(
+    lab: Lab, machine: Callable[[], Machine]
+) -> None:
+    before = machine()
+    _assert_ends_in_order(lab.start("demo", until=_attaching), signal.SIGINT)
     assert machine() == before
 
 
-@pytest.mark.parametrize("moment", sorted(UNTIL_BUILT))
-def test_down_removes_what_a_killed_lab_left(lab: Lab, moment: str) -> None:
-    process = _started(lab, "up", until=UNTIL_BUILT[moment])
-    os.kill(process.pid, signal.SIGKILL)
+def test_sigterm_while_nodes_are_built_leaves_nothing(
+    lab: Lab, machine: Callable[[], Machine]
+) -> None:
+    before = machine()
+    _assert_ends_in_order(lab.start("demo", until=_building(lab)), signal.SIGTERM)
+    assert machine() == before
+
+
+def test_down_removes_what_a_killed_lab_left(lab: Lab) -> None:
+    process = lab.start("up", until=_attaching)
+    process.kill()
     process.communicate(timeout=TIMEOUT_S)
     assert lab.namespaces()
     done = lab.run("down")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.stdout + done.stderr
     assert lab.namespaces() == set()
 
 
 def test_up_starts_over_what_a_killed_one_began(lab: Lab) -> None:
-    process = _started(lab, "up", until=UNTIL_BUILT["building"])
-    os.kill(process.pid, signal.SIGKILL)
+    process = lab.start("up", until=_building(lab))
+    process.kill()
     process.communicate(timeout=TIMEOUT_S)
     done = lab.run("up")
-    assert done.returncode == 0, done.stderr
-    assert lab.run("status").returncode == 0
+    assert done.code == 0, done.stderr
+    assert lab.run("status").code == 0
 
 
 def test_down_with_nothing_to_remove_is_fine(lab: Lab) -> None:
     done = lab.run("down")
-    assert (done.returncode, done.stdout) == (0, "No lab is up; there was nothing to remove.\n")
+    assert (done.code, done.stdout) == (0, "No lab is up; there was nothing to remove.\n")
 
 
 @pytest.mark.parametrize("word", ["status", "verify"])
 def test_without_a_lab_there_is_nothing_to_look_at(lab: Lab, word: str) -> None:
     done = lab.run(word)
-    assert done.returncode == 3
+    assert done.code == 3
     assert (
         done.stderr
         == "spanbridge: cannot find a lab: none is up\n  run `spanbridge lab up` first\n"
@@ -119,15 +118,13 @@ def test_an_attachment_that_fails_takes_the_lab_down_and_says_why(lab: Lab, tmp_
     )
     program.chmod(0o755)
     done = lab.run("up", "--bin-dir", str(tmp_path))
-    assert done.returncode == 3
+    assert done.code == 3
     assert "busy (code 11)" in done.stderr
     assert lab.namespaces() == set()
 
 
 def test_two_changes_at_once_are_refused(lab: Lab) -> None:
-    process = _started(lab, "up", until=UNTIL_BUILT["building"])
-    done = lab.run("down")
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0, said
-    assert done.returncode == 3
-    assert f"another lab command is at work (process {process.pid})" in done.stderr
+    with changing_alone():
+        done = lab.run("down")
+    assert done.code == 3
+    assert "another lab command is at work" in done.stderr

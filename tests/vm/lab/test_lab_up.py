@@ -14,9 +14,9 @@ HANDLERS = tuple(f"sb-lab-{node}.virt-handler" for node in NODES)
 @pytest.fixture(scope="module", autouse=True)
 def _up(lab: Lab) -> Iterator[None]:
     done = lab.run("up")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     yield
-    assert lab.run("down").returncode == 0
+    assert lab.run("down").code == 0
     assert lab.namespaces() == set()
 
 
@@ -69,7 +69,7 @@ def test_ping_agrees_that_the_clusters_reach_each_other(lab: Lab) -> None:
 def test_verify_finds_12_of_12_pairs_over_vlan_2(lab: Lab) -> None:
     done = lab.run("verify", "--format", "json")
     verdict = json.loads(done.stdout)
-    assert (done.returncode, verdict["passed"], verdict["reachable"]) == (0, True, 12)
+    assert (done.code, verdict["passed"], verdict["reachable"]) == (0, True, 12)
     assert {(pair["sent"], pair["received"]) for pair in verdict["pairs"]} == {(5, 5)}
     assert all(trunk["tagged"] >= 60 and trunk["untagged"] == 0 for trunk in verdict["trunks"])
     assert (verdict["isolation"]["tried"], verdict["isolation"]["reached"]) == (4, 0)
@@ -84,7 +84,7 @@ def test_a_node_without_the_vlan_on_its_uplink_is_found(lab: Lab) -> None:
         done = lab.run("verify", "--format", "json")
     finally:
         lab.enter("sb-lab-west-2", "bridge", "vlan", "add", "vid", "2", "dev", "eth1")
-    assert status.returncode == done.returncode == 1
+    assert status.code == done.code == 1
     assert "west-2: uplink does not carry VLAN 2" in status.stdout
     verdict = json.loads(done.stdout)
     silent = {(p["source"], p["target"]) for p in verdict["pairs"] if not p["received"]}
@@ -95,7 +95,7 @@ def test_a_node_without_the_vlan_on_its_uplink_is_found(lab: Lab) -> None:
 def test_status_says_that_all_is_as_built(lab: Lab) -> None:
     done = lab.run("status", "--format", "json")
     status = json.loads(done.stdout)
-    assert (done.returncode, status["up"]) == (0, True)
+    assert (done.code, status["up"]) == (0, True)
     assert [node["name"] for node in status["nodes"]] == list(NODES)
     assert {node["handler"]["mtu"] for node in status["nodes"]} == {1500}
 
@@ -103,7 +103,7 @@ def test_status_says_that_all_is_as_built(lab: Lab) -> None:
 def test_up_again_changes_nothing(lab: Lab) -> None:
     before = lab.ask("sb-lab-east-1", "ip", "-j", "link")
     done = lab.run("up")
-    assert done.returncode == 0
+    assert done.code == 0
     assert "was up already" in done.stdout
     assert lab.ask("sb-lab-east-1", "ip", "-j", "link") == before
 
@@ -111,6 +111,6 @@ def test_up_again_changes_nothing(lab: Lab) -> None:
 @pytest.mark.parametrize("words", [("up", "--vlan", "7"), ("demo",)], ids=["another lab", "a demo"])
 def test_a_lab_that_is_up_is_not_replaced(lab: Lab, words: tuple[str, ...]) -> None:
     done = lab.run(*words)
-    assert done.returncode == 3
+    assert done.code == 3
     assert "lab is up" in done.stderr or "another is up" in done.stderr
     assert len(lab.namespaces()) == 9
