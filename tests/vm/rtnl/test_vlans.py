@@ -42,12 +42,9 @@ class OnPort:
         found = self.ask("-compressvlans", "vlan", "show", netns=self.node)
         vlans: Facts = next((each["vlans"] for each in found if each["ifname"] == name), [])
         return [
-            (
-                int(each["vlan"]),
-                int(each.get("vlanEnd", each["vlan"])),
-                tuple(each.get("flags", ())),
-            )
+            (each["vlan"], each["vlanEnd" if "vlanEnd" in each else "vlan"], tuple(flags))
             for each in vlans
+            for flags in [each.get("flags") or ()]
         ]
 
 
