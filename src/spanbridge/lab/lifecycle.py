@@ -17,6 +17,7 @@ from spanbridge.cni.install import install
 from spanbridge.lab.build import build_fabric, build_node, build_pod, find_netns, release_netns
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place, Record
+from spanbridge.lab.processes import end_processes
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import Lab, LabParameters, plan_lab
 
@@ -155,10 +156,13 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
     """
     Detach the pods, then remove every namespace and file of a lab, whole or in pieces.
 
+    Processes that still run in its namespaces are ended first.
+
     Raises:
         NodeError: Something is still there afterwards.
     """
     step("detaching every pod with CNI DEL and removing the lab")
+    end_processes(find_netns())
     detached, troubles = _detach(place)
     leases = sum(1 for _ in _leases(place))
     names = release_netns()

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's parts over a plain bridge: what needs no VLAN runs on every kernel."""
 
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from spanbridge.lab.capture import count_tags, open_capture
 from spanbridge.lab.lifecycle import down
 from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
 from spanbridge.lab.place import Place, Record, changing_alone
+from spanbridge.lab.processes import find_processes
 from spanbridge.lab.topology import LabParameters
 from spanbridge.rtnl import NetNs
 from spanbridge.testing.plugin import MakeNetns, Netns
@@ -123,6 +126,25 @@ def test_down_removes_a_half_built_lab_and_again_nothing(tmp_path: Path) -> None
     assert (removed.netns, removed.had_files, removed.clean) == (("sb-lab-east-1",), True, True)
     assert not place.directory.exists()
     assert not down(place)
+
+
+def test_a_name_that_lost_its_namespace_is_removed_too(tmp_path: Path) -> None:
+    subprocess.run(["ip", "netns", "add", "other"], check=True)
+    Path("/run/netns/sb-lab-east-1").touch()
+    down(Place(tmp_path / "state"))
+    assert not Path("/run/netns/sb-lab-east-1").exists()
+    subprocess.run(["ip", "netns", "delete", "other"], check=True)
+
+
+def test_down_ends_what_still_runs_in_a_namespace(tmp_path: Path) -> None:
+    subprocess.run(["ip", "netns", "add", "sb-lab-east-1"], check=True)
+    command = ["ip", "netns", "exec", "sb-lab-east-1", "sleep", "60"]
+    with subprocess.Popen(command) as process:
+        while not find_processes(["sb-lab-east-1"]):
+            time.sleep(0.01)
+        down(Place(tmp_path / "state"))
+        assert process.wait(5) == -signal.SIGTERM
+    assert _listed() == []
 
 
 def test_two_commands_cannot_change_the_lab_at_once() -> None:
