@@ -8,7 +8,7 @@ from typing import Final
 from spanbridge.base.errors import Code, NodeError
 from spanbridge.base.names import IfName
 from spanbridge.base.undo import Undo
-from spanbridge.bridge.link import READY, default_pvid, port_messages, raise_port
+from spanbridge.bridge.link import READY, raise_port
 from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.addresses import Cidr, ip_from_text
 from spanbridge.model.desired import GatewayState
@@ -20,6 +20,7 @@ from spanbridge.rtnl import (
     add_vlans,
     del_address,
     del_link,
+    del_vlans,
     new_address,
     new_veth,
     set_link,
@@ -125,20 +126,25 @@ def _ensure_vlan_device(site: Site, want: GatewayState, bridge: Link, undo: Undo
     if port is None:
         site.node.request(add_vlans(bridge.index, [(want.vlan, want.vlan)], on_self=True))
     else:
-        _ensure_vlan_port(site, want, bridge, port)
+        _ensure_vlan_port(site, want, port)
     site.host.write_sysctls([(f"net/ipv6/conf/{device.name}/accept_ra", "0")], missing_ok=True)
     if not device.up:
         site.node.request(set_link(device.index, up=True))
     return device
 
 
-def _ensure_vlan_port(site: Site, want: GatewayState, bridge: Link, port: Link) -> None:
-    pvids = [each for each in site.node.port_vlans(port.index) if each.pvid]
-    right = any(each.vid == want.vlan and each.untagged for each in pvids)
-    if not right and want.port is not None:
-        site.node.request(
-            *port_messages(port.index, want.port, default_pvid=default_pvid(bridge), isolate=False)
-        )
+def _ensure_vlan_port(site: Site, want: GatewayState, port: Link) -> None:
+    found = site.node.port_vlans(port.index)
+    right = any(each.vid == want.vlan and each.pvid and each.untagged for each in found)
+    # An older reference plugin left VLAN 1 on the port, and with it the broadcasts of that VLAN.
+    foreign = [(each.vid, each.vid_end) for each in found if each.vid != want.vlan]
+    keep = want.port is None or want.port.keep_default_vlan
+    messages = [del_vlans(port.index, foreign)] if foreign and not keep else []
+    if not right:
+        vlan = (want.vlan, want.vlan)
+        messages.append(add_vlans(port.index, [vlan], pvid=True, untagged=True))
+    if messages:
+        site.node.request(*messages)
     if not port.up:
         raise_port(site.host, site.node, port)
 
