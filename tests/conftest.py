@@ -75,7 +75,6 @@ def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) ->
             shared_dirs_rw=[REPORTS],
             env=kept | {"PYTEST_TIMEOUT": str(GUEST_TEST_TIMEOUT_S)},
             timeout_s=GUEST_TIMEOUT_S,
-            cpus=os.cpu_count() or 1,
         )
     except Exception as exc:  # noqa: BLE001  # the process ends here, whatever it was
         print(f"tests/vm: {exc}", file=sys.stderr, flush=True)
