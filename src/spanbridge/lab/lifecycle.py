@@ -173,19 +173,17 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
 
 
 def _detach(place: Place) -> tuple[int, tuple[str, ...]]:
-    """Detach every pod that was attached; go on after failures and return them."""
+    """Detach every pod that was attached, or begun to be; go on after failures and return them."""
     record = place.read()
-    if record is None:
+    if record is None or not (record.bin_dir / "bridge").exists():
         return 0, ()
     runtime = Runtime(plan_lab(record.parameters), place, record.bin_dir)
-    there = set(find_netns())
+    lab, there = runtime.lab, set(find_netns())
+    # As every runtime does: DEL also where ADD failed, or never told how it ended.
     attached = [
         (node, pod)
-        for node, pod in (
-            *runtime.lab.attachments(),
-            (runtime.lab.outsider_node, runtime.lab.outsider),
-        )
-        if place.result_file(pod).exists() and node.netns in there
+        for node, pod in (*lab.attachments(), (lab.outsider_node, lab.outsider))
+        if node.netns in there and (pod.netns in there or place.result_file(pod).exists())
     ]
 
     def detach(each: int) -> str:

@@ -48,7 +48,7 @@ def test_the_pod_port_is_in_vlan_2_untagged_and_in_no_other(lab: Lab, node: str)
 
 def test_the_fabric_carries_no_untagged_vlan(lab: Lab) -> None:
     vlans = _vlans(lab, "sb-lab-fabric")
-    assert [vlans[name] for name in NODES] == [[{"vlan": 2, "vlanEnd": 4094}]] * 4
+    assert [vlans[name] for name in NODES] == [[{"vlan": 2, "vlanEnd": 4094, "flags": []}]] * 4
 
 
 @pytest.mark.parametrize("netns", ["sb-lab-fabric", "sb-lab-east-1"])
