@@ -6,9 +6,9 @@ import hashlib
 from typing import Final
 
 from spanbridge.base.errors import Code, NodeError
-from spanbridge.base.names import IfName
+from spanbridge.base.names import IfIndex, IfName
 from spanbridge.base.undo import Undo
-from spanbridge.bridge.link import READY, raise_port
+from spanbridge.bridge.link import READY, Attached, raise_port
 from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.addresses import Cidr, ip_from_text
 from spanbridge.model.desired import GatewayState
@@ -76,9 +76,9 @@ def vlan_port(site: Site, want: GatewayState, bridge: Link, device: Link) -> Lin
     return port
 
 
-def _create_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> None:
+def _create_device(site: Site, want: GatewayState, bridge: Link, *, own: Link, undo: Undo) -> None:
     peer = gateway_port_name(want.device)
-    undo.push(_remove_device, site, want, bridge)
+    undo.push(_remove_device, site, want, bridge, own)
     site.node.request(
         new_veth(want.device, peer=peer, mac=random_mac(), peer_mac=random_mac(), mtu=bridge.mtu),
         set_link(want.device, alias=f"{GATEWAY_ALIAS} of VLAN {want.vlan} of {bridge.name}"),
@@ -86,25 +86,28 @@ def _create_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> 
     )
 
 
-def _remove_device(site: Site, want: GatewayState, bridge: Link) -> None:
+def _remove_device(site: Site, want: GatewayState, bridge: Link, own: Link) -> None:
     with site.bridge_lock(IfName(bridge.name)):
         device = site.node.link(want.device)
         made_here = device is not None and device.alias.startswith(GATEWAY_ALIAS)
-        if device is not None and made_here and not others_use_vlan(site, bridge, want.vlan):
+        # The pair goes later: steps are undone last first.
+        used = others_use_vlan(site, bridge, want.vlan, leaving=own.index)
+        if device is not None and made_here and not used:
             site.node.request(del_link(index=device.index), tolerate=_GONE)
 
 
-def others_use_vlan(site: Site, bridge: Link, vlan: int) -> bool:
+def others_use_vlan(site: Site, bridge: Link, vlan: int, *, leaving: IfIndex | None = None) -> bool:
     """
     Tell whether anybody on ``bridge`` may need the gateway of ``vlan``.
 
     That is an attachment of ours in it, or any port that has it as its access VLAN
-    (one that the reference plugin made); an uplink carries it tagged and does not count.
+    (one that the reference plugin made); an uplink carries it tagged and does not count,
+    nor does the port ``leaving``.
     """
     vlans = site.node.vlans()
 
     def uses(port: Link) -> bool:
-        if port.alias.startswith(GATEWAY_ALIAS):
+        if port.alias.startswith(GATEWAY_ALIAS) or port.index == leaving:
             return False
         ours = port.alias.startswith(PREFIX)
         return any(
@@ -115,10 +118,12 @@ def others_use_vlan(site: Site, bridge: Link, vlan: int) -> bool:
     return any(uses(port) for port in site.node.links(master=bridge.index))
 
 
-def _ensure_vlan_device(site: Site, want: GatewayState, bridge: Link, undo: Undo) -> Link:
+def _ensure_vlan_device(
+    site: Site, want: GatewayState, bridge: Link, *, own: Link, undo: Undo
+) -> Link:
     device = site.node.link(want.device)
     if device is None:
-        _create_device(site, want, bridge, undo)
+        _create_device(site, want, bridge, own=own, undo=undo)
         device = site.node.link(want.device)
     if device is None or want.port is None:
         raise _unusable(want.device, "it was removed while we made it")
@@ -182,24 +187,44 @@ def _ensure_address(site: Site, want: GatewayState, device: Link, *, new: Cidr, 
         new_address(device.index, str(new.ip), new.prefix_length, nodad=new.version == 6),
         tolerate=_THERE,
     )
-    undo.push(_withdraw, site, want, device, new)
+    undo.push(_withdraw, site, want, device, new, without=_relying(site, want, device))
     return True
 
 
-def _withdraw(site: Site, want: GatewayState, device: Link, address: Cidr) -> None:
-    """Take a gateway address back, unless another attachment has come to rely on it."""
-    bridge = device if not want.vlan else site.node.link(IfName(device.name.rpartition(".")[0]))
-    if bridge is None:
-        return
-    with site.bridge_lock(IfName(bridge.name)):
-        ports = site.node.links(master=bridge.index)
-        if not any(port.alias.startswith(PREFIX) and f" {READY}" in port.alias for port in ports):
+def _relying(site: Site, want: GatewayState, device: Link) -> frozenset[int]:
+    """List the finished attachments on the bridge, by their ports."""
+    name = IfName(device.name.rpartition(".")[0]) if want.vlan else IfName(device.name)
+    bridge = site.node.link(name)
+    ports = site.node.links(master=bridge.index) if bridge is not None else ()
+    return frozenset(
+        port.index for port in ports if port.alias.startswith(PREFIX) and f" {READY}" in port.alias
+    )
+
+
+def _withdraw(
+    site: Site, want: GatewayState, device: Link, address: Cidr, *, without: frozenset[int]
+) -> None:
+    """
+    Take a gateway address back, unless another attachment has come to rely on it.
+
+    Args:
+        site: Where.
+        want: Whose gateway it is.
+        device: What has the address.
+        address: The address.
+        without: Ports of the attachments that were finished before the address came.
+    """
+    name = IfName(device.name.rpartition(".")[0]) if want.vlan else IfName(device.name)
+    with site.bridge_lock(name):
+        if not _relying(site, want, device) - without:
             site.node.request(
                 del_address(device.index, str(address.ip), address.prefix_length), tolerate=_GONE
             )
 
 
-def ensure_gateway(site: Site, want: GatewayState | None, bridge: Link, undo: Undo) -> Link | None:
+def ensure_gateway(
+    site: Site, want: GatewayState | None, attached: Attached, undo: Undo
+) -> Link | None:
     """
     Put the gateway addresses on the bridge or on the VLAN's own interface, and forward.
 
@@ -212,8 +237,10 @@ def ensure_gateway(site: Site, want: GatewayState | None, bridge: Link, undo: Un
     """
     if want is None:
         return None
+    bridge, device = attached.bridge, attached.bridge
     with site.bridge_lock(IfName(bridge.name)):
-        device = _ensure_vlan_device(site, want, bridge, undo) if want.vlan else bridge
+        if want.vlan:
+            device = _ensure_vlan_device(site, want, bridge, own=attached.port, undo=undo)
         added = [
             _ensure_address(site, want, device, new=each, undo=undo) for each in want.addresses
         ]

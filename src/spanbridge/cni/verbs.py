@@ -142,7 +142,7 @@ def _attach(
     result = _with_addresses(conf, ipam, asked)
     want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
     _ensure_firewall(site, want, attached, undo)
-    device = bridge.ensure_gateway(site, want.gateway, attached.bridge, undo)
+    device = bridge.ensure_gateway(site, want.gateway, attached, undo)
     bridge.ensure_sandbox(site, want.sandbox, attached)
     if want.sandbox.up:
         bridge.wait_for_port(site, attached.port)
