@@ -178,9 +178,7 @@ def _free_port_name(node: Rtnl, owner: Owner) -> IfName:
     )
 
 
-def port_messages(
-    port: IfIndex, want: PortState, *, default_pvid: int, isolate: bool = True
-) -> list[Message]:
+def port_messages(port: IfIndex, want: PortState, *, default_pvid: int) -> list[Message]:
     """
     Build what makes a fresh port as wanted, without reading it first.
 
@@ -189,9 +187,8 @@ def port_messages(
         want: What it shall be.
         default_pvid: What the bridge gives to a new port; 0 for a bridge that gives
             nothing or does not filter.
-        isolate: False leaves the flags of the port alone.
     """
-    messages = [set_port(port, hairpin=want.hairpin, isolated=want.isolated)] if isolate else []
+    messages = [set_port(port, hairpin=want.hairpin, isolated=want.isolated)]
     ranges = [(each.first, each.last) for each in want.tagged]
     if default_pvid and not want.keep_default_vlan and default_pvid != want.pvid:
         messages.append(del_vlans(port, [(default_pvid, default_pvid)]))
