@@ -8,7 +8,7 @@ from typing import Final
 from spanbridge.base.errors import Code, NodeError, NotReadyError
 from spanbridge.base.log import warn
 from spanbridge.firewall import ruleset, session
-from spanbridge.firewall.entries import Entries, SpoofGuard
+from spanbridge.firewall.entries import Entries, Found, SpoofGuard
 from spanbridge.firewall.plan import entries_of, plan_creation, plan_removal, plan_takeover
 from spanbridge.firewall.ruleset import Command
 from spanbridge.firewall.session import RefusedError, Session, UnavailableError
@@ -19,6 +19,14 @@ from spanbridge.rtnl import NetNs
 _ATTEMPTS: Final = 8
 _PAUSE_S: Final = 0.002
 """Grows with each attempt: 56 ms for all of them."""
+
+_OWNERS_AT_ONCE: Final = 200
+"""
+A transaction is one datagram, and one of about 212 kB is too long in a user namespace.
+
+An owner's entries need 0.5 kB there. Source: net.core.wmem_max, whose default cannot be
+exceeded without CAP_NET_ADMIN on the machine.
+"""
 
 
 def ensure(
@@ -50,20 +58,15 @@ def ensure(
         except RefusedError as exc:
             if exc.errno not in session.CONFLICTING | session.PASSING:
                 raise _failed(verb, exc) from exc
-            _converge(tables, verb, lambda: _taken_over(tables, owner, entries, guard))
+            _converge(tables, verb, lambda found: plan_takeover(found, owner, entries, guard))
 
 
-def _taken_over(
-    tables: Session, owner: Owner, masquerade: tuple[Masquerade, ...], guard: SpoofGuard | None
-) -> list[Command]:
-    return plan_takeover(tables.read(), owner, masquerade, guard)
-
-
-def _converge(tables: Session, verb: str, plan: Callable[[], list[Command]]) -> bool:
-    """Look and change until the kernel takes it; tell whether there was anything to change."""
+def _converge(tables: Session, verb: str, plan: Callable[[Found], list[Command]]) -> Found:
+    """Look and change until the kernel takes it; what the last look found."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            changes = plan()
+            found = tables.read()
+            changes = plan(found)
             if changes:
                 tables.change(changes)
         except RefusedError as exc:
@@ -72,7 +75,7 @@ def _converge(tables: Session, verb: str, plan: Callable[[], list[Command]]) -> 
                 raise _failed(verb, exc) from exc
             time.sleep(_PAUSE_S * attempt)
         else:
-            return bool(changes)
+            return found
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -98,7 +101,7 @@ def release(host: NetNs, *owners: Owner) -> bool:
     """
     Remove all entries of the owners, found by tag; tell whether there were any.
 
-    All of them cost one look at the tables. A table goes with its last entry.
+    Up to 200 of them cost one look at the tables. A table goes with its last entry.
     Elements that another owner took over are not touched. Without libnftables there
     is nothing that could be ours to remove, or nobody who could remove it: DEL must
     not fail for it, so it is a warning.
@@ -107,15 +110,35 @@ def release(host: NetNs, *owners: Owner) -> bool:
         NodeError: The kernel refuses.
     """
     tags = {owner.tag for owner in owners}
-    verb = "release the firewall entries of " + ", ".join(
-        f"{owner.container_id} {owner.ifname}" for owner in owners
-    )
     try:
         with session.changing(host) as tables:
-            return _converge(tables, verb, lambda: plan_removal(tables.read(), tags.__contains__))
+            return bool(_remove(tables, _release_of(owners), tags.__contains__))
     except UnavailableError as exc:
         warn("firewall entries are not looked for", cause=exc.message)
         return False
+
+
+def _release_of(owners: tuple[Owner, ...]) -> str:
+    first = " ".join(f"{owner.container_id} {owner.ifname}" for owner in owners[:1])
+    others = f" and {len(owners) - 1} others" if len(owners) > 1 else ""
+    return f"release the firewall entries of {first}{others}"
+
+
+def _remove(tables: Session, verb: str, goes: Callable[[str], bool]) -> list[str]:
+    """Remove the entries of some tags, a batch of tags in each transaction; what went."""
+
+    def going(found: Found) -> list[str]:
+        return sorted(tag for tag in found.tags if goes(tag))
+
+    def plan(found: Found) -> list[Command]:
+        return plan_removal(found, frozenset(going(found)[:_OWNERS_AT_ONCE]).__contains__)
+
+    removed: list[str] = []
+    while True:
+        there = going(_converge(tables, verb, plan))
+        removed += there[:_OWNERS_AT_ONCE]
+        if len(there) <= _OWNERS_AT_ONCE:
+            return removed
 
 
 def collect(host: NetNs, network: str, keep: frozenset[str]) -> tuple[str, ...]:
@@ -134,20 +157,10 @@ def collect(host: NetNs, network: str, keep: frozenset[str]) -> tuple[str, ...]:
         NodeError: libnftables cannot be loaded, or the kernel refuses.
     """
     prefix = network_tag(network)
-    removed: set[str] = set()
-
-    def goes(tag: str) -> bool:
-        return tag.startswith(prefix) and tag not in keep
-
-    def plan() -> list[Command]:
-        found = tables.read()
-        removed.clear()
-        removed.update(tag for tag in found.tags if goes(tag))
-        return plan_removal(found, goes)
-
+    verb = f"collect the firewall entries of network {network}"
     with session.changing(host) as tables:
-        _converge(tables, f"collect the firewall entries of network {network}", plan)
-    return tuple(sorted(removed))
+        removed = _remove(tables, verb, lambda tag: tag.startswith(prefix) and tag not in keep)
+    return tuple(removed)
 
 
 def probe(host: NetNs) -> None:

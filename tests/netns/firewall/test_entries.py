@@ -10,7 +10,7 @@ import pytest
 from spanbridge import firewall
 from spanbridge.base.errors import NodeError
 from spanbridge.base.names import IfName, MacAddress
-from spanbridge.firewall import Entries, SpoofGuard
+from spanbridge.firewall import Entries, SpoofGuard, apply
 from spanbridge.model.addresses import parse_cidr
 from spanbridge.model.desired import Masquerade
 from spanbridge.model.owner import Owner
@@ -154,6 +154,20 @@ def test_several_owners_are_released_at_once(host: NetNs, elements: Elements) ->
         firewall.ensure(host, owner, masquerade=(entry(f"10.1.2.{number + 1}/24"),), guard=None)
 
     assert firewall.release(host, *owners[1:])
+    assert elements("sources4") == {"10.1.2.1": owners[0].tag}
+
+
+def test_what_does_not_fit_one_transaction_takes_several(
+    host: NetNs, elements: Elements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "_OWNERS_AT_ONCE", 3)
+    owners = [Owner.of("blue", f"c{number}", "eth0") for number in range(10)]
+    for number, owner in enumerate(owners):
+        firewall.ensure(host, owner, masquerade=(entry(f"10.1.2.{number + 1}/24"),), guard=None)
+
+    assert firewall.release(host, *owners[7:])
+    kept = frozenset({owners[0].tag})
+    assert set(firewall.collect(host, "blue", kept)) == {each.tag for each in owners[1:7]}
     assert elements("sources4") == {"10.1.2.1": owners[0].tag}
 
 
