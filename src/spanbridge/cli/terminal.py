@@ -48,7 +48,8 @@ class Steps:
     def __init__(self, check: Callable[[], None] = _nothing, stream: IO[str] | None = None) -> None:
         self._check = check
         self._console = Console(file=stream or sys.stderr, highlight=False, emoji=False)
-        self._animated = self._console.is_terminal and not self._console.is_dumb_terminal
+        # FORCE_COLOR makes a terminal of everything; what moves needs a real one.
+        self._animated = self._console.file.isatty() and not self._console.is_dumb_terminal
         self._lines = self._animated or os.environ.get(PROGRESS_VARIABLE) == "lines"
         self._now = ""
         self._since = 0.0
@@ -89,5 +90,7 @@ def progress_behind_pipe() -> dict[str, str]:
     if not sys.stderr.isatty() or not sys.stdout.isatty():
         return {}
     colour = {} if os.environ.get("NO_COLOR") else {"FORCE_COLOR": "1"}
-    columns = {"COLUMNS": str(os.get_terminal_size(sys.stdout.fileno()).columns)}
+    # 0 is what a terminal without a size says, and what a table cannot be drawn in.
+    width = os.get_terminal_size(sys.stdout.fileno()).columns
+    columns = {"COLUMNS": str(width)} if width else {}
     return {PROGRESS_VARIABLE: "lines"} | colour | columns
