@@ -21,6 +21,8 @@ PROJECT = TESTS.parent
 REPORTS = PROJECT / ".cache/reports"
 PASSED_ON = ("CI", "SPANBRIDGE_ALLOW_SKIPS")
 GUEST_TIMEOUT_S = 1500
+# Ends the tier between two tests, with its failures shown; the guest's limit ends it mute.
+GUEST_SESSION_TIMEOUT_S = 1100
 # Python in an emulated guest is 20 to 50 times slower; the limit is for what hangs.
 GUEST_TEST_TIMEOUT_S = 400
 
@@ -71,7 +73,7 @@ def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) ->
     }
     try:
         code = guest.run_in_guest(
-            _again(config),
+            [*_again(config), f"--session-timeout={GUEST_SESSION_TIMEOUT_S}"],
             shared_dirs_rw=[REPORTS],
             env=kept | {"PYTEST_TIMEOUT": str(GUEST_TEST_TIMEOUT_S)},
             timeout_s=GUEST_TIMEOUT_S,

@@ -70,6 +70,8 @@ def render_summary(outcomes: list[Outcome]) -> str:
     )
     words = [f"{failed} failed"] * bool(failed) + [f"{passed} passed"]
     words += [f"{skipped} skipped"] * bool(skipped)
+    # A tier that broke off counts no failure, and must not read as passed.
+    words += [f"{o.tier} broke off" for o in outcomes if o.exit_code and not o.failed]
     seconds = sum(o.seconds for o in outcomes)
     rows += ["", f"===== all tiers: {', '.join(words)} in {seconds:.2f}s ====="]
     return "\n".join(rows)

@@ -49,6 +49,12 @@ def test_the_last_line_holds_the_total(runner: ModuleType) -> None:
     assert last == "===== all tiers: 1 failed, 7 passed in 3.50s ====="
 
 
+def test_a_tier_that_broke_off_does_not_read_as_passed(runner: ModuleType) -> None:
+    last = runner.render_summary([runner.Outcome("vm", 1, 7, 0, 0, 1.0)]).splitlines()[-1]
+
+    assert last == "===== all tiers: 7 passed, vm broke off in 1.00s ====="
+
+
 def test_an_unknown_tier_is_a_usage_error() -> None:
     done = subprocess.run(
         [sys.executable, str(RUNNER), "moon"], capture_output=True, text=True, check=False
