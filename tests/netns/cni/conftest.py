@@ -174,11 +174,16 @@ def dump(
                     if not one["local"].startswith("fe80:")
                 ],
                 "routes": sorted(map(str, found)),
-                "nft": sorted(map(str, rules)),
+                "nft": sorted(map(_rule, rules)),
             }
         return seen
 
     return read
+
+
+def _rule(listed: dict[str, Any]) -> str:
+    # A rule that was put back as it was has another handle.
+    return str({kind: dict(each, handle=None) for kind, each in listed.items()})
 
 
 def _link(listed: dict[str, Any]) -> dict[str, Any]:

@@ -191,7 +191,8 @@ def test_a_bridge_that_another_came_to_use_meanwhile_stays(
     env = delegate('if [ "$CNI_COMMAND" = ADD ]; then sleep 60; fi')
     process = spawn("ADD", conf(ipam={"type": "fake"}), failing, container="failing", **env)
     _wait_for(tmp_path / "verbs", "ADD")
-    plain = conf(ipam=_static("10.1.2.9/24"), isGateway=True)
+    address = {"address": "10.1.2.9/24", "gateway": "10.1.2.1"}
+    plain = conf(ipam={"type": "static", "addresses": [address]}, isGateway=True)
     result = cni.add(plain, other, container="other")
 
     process.terminate()
