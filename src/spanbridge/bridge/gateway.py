@@ -83,6 +83,7 @@ def _create_device(site: Site, want: GatewayState, bridge: Link, *, own: Link, u
         new_veth(want.device, peer=peer, mac=random_mac(), peer_mac=random_mac(), mtu=bridge.mtu),
         set_link(want.device, alias=f"{GATEWAY_ALIAS} of VLAN {want.vlan} of {bridge.name}"),
         set_link(peer, alias=f"{GATEWAY_ALIAS} port of {want.device}", master=bridge.index),
+        one_by_one=True,
     )
 
 

@@ -219,7 +219,9 @@ def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) 
         peer_netns=site.entered,
     )
     undo.push(_remove_pair, site, want.owner, name)
-    site.node.request(create, set_link(name, alias=want.owner.alias("pending"), txqlen=0))
+    # One by one: after a clash of names the mark would land on a link of somebody else.
+    mark = set_link(name, alias=want.owner.alias("pending"), txqlen=0)
+    site.node.request(create, mark, one_by_one=True)
     port = site.node.link(name)
     if port is None:
         raise NodeError(f"cannot use host port {name}: it was removed while we made it")
