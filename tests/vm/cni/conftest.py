@@ -177,7 +177,7 @@ def capture_frames(netns: Netns, device: str, *words: str) -> Iterator[list[str]
             time.sleep(SETTLE_S)
         finally:
             process.terminate()
-            lines += process.communicate()[0].splitlines()
+            lines += [line for line in process.communicate()[0].splitlines() if line]
 
 
 @pytest.fixture(scope="session")
