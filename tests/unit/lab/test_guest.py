@@ -116,7 +116,9 @@ def test_processes_end_also_when_we_are_killed(tmp_path: Path) -> None:
 def test_a_signal_ends_the_guest_and_leaves_no_file(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
+    # A shell's background job has SIGINT ignored, and so would what it starts.
     source = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from pathlib import Path; from spanbridge.lab import guest;"
         "guest._require_kernel = lambda: Path('/k'); words = sys.argv[1:];"
         "guest.render_virtme = lambda *_, **__: words; sys.exit(guest.main(['true']))"
