@@ -9,7 +9,7 @@ from spanbridge.base.names import IfName
 from spanbridge.bridge.gateway import GATEWAY_ALIAS, others_use_vlan
 from spanbridge.bridge.link import port_of
 from spanbridge.bridge.site import Site
-from spanbridge.model.owner import Owner, network_tag
+from spanbridge.model.owner import PREFIX, Owner, network_tag
 from spanbridge.rtnl import Link, del_link
 
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
@@ -20,7 +20,8 @@ def release(site: Site, owner: Owner) -> Link | None:
     Remove the pair of one attachment; both ends go together.
 
     The host end is found by its name, so this works without the sandbox. Where there
-    is none, the sandbox end is removed if it is a veth: the reference plugin made it.
+    is none, the sandbox end is removed if it is a veth that the reference plugin made;
+    one of another attachment of ours stays: a refused ADD is followed by a DEL.
 
     Returns:
         The host port that was removed; None when there was none of ours.
@@ -35,9 +36,16 @@ def release(site: Site, owner: Owner) -> Link | None:
     if site.sandbox is None:
         return None
     inside = site.inside.link(owner.ifname)
-    if inside is not None and inside.kind == "veth":
+    if inside is not None and inside.kind == "veth" and not _of_another(site, inside, owner):
         site.inside.request(del_link(index=inside.index), tolerate=_GONE)
     return None
+
+
+def _of_another(site: Site, inside: Link, owner: Owner) -> bool:
+    port = site.node.link(inside.link) if inside.link else None
+    if port is None or port.link != inside.index:
+        return False
+    return port.alias.startswith(PREFIX) and _tag_of(port) != owner.tag
 
 
 def _tag_of(link: Link) -> str:
