@@ -182,8 +182,9 @@ def dump(
 
 
 def _rule(listed: dict[str, Any]) -> str:
-    # A rule that was put back as it was has another handle.
-    return str({kind: dict(each, handle=None) for kind, each in listed.items()})
+    # A rule that was put back as it was has another handle, and elements have no order.
+    kind, each = next(iter(listed.items()))
+    return f"{kind} {each | {'handle': None, 'elem': sorted(map(str, each.get('elem', [])))}}"
 
 
 def _link(listed: dict[str, Any]) -> dict[str, Any]:

@@ -181,6 +181,19 @@ def test_other_attachments_are_not_touched(
     assert dump(node, kept) == before
 
 
+def test_del_after_a_refused_add_leaves_the_interface_that_was_there(
+    cni: Cni, layer3: MakeConf, node: Netns, pod: Netns, dump: Dump
+) -> None:
+    cni.add(layer3(**FULL), pod)
+    before = dump(node, pod)
+    other = layer3("10.9.0.0/24", name="net2", bridge="br2", **FULL)
+    assert cni.call("ADD", other, pod).code == 102
+
+    cni.delete(other, pod)
+
+    assert dump(node, pod) == before
+
+
 def test_a_veth_of_the_nodes_own_namespace_is_not_removed(
     cni: Cni, layer3: MakeConf, node: Netns, sh: Shell, dump: Dump
 ) -> None:
