@@ -33,7 +33,7 @@ if device:
     else:
         membership = packed + struct.pack("i", index)
         sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
-sink.settimeout(5)
+sink.settimeout(60)
 print("ready", flush=True)
 print(sink.recvfrom(100)[1][0], flush=True)
 """

@@ -44,7 +44,7 @@ out.send(target + source + tag + b"\\x88\\xb5" + bytes(60))
 FIRST_SOURCE: Final = """
 import socket
 sink = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5))
-sink.settimeout(5)
+sink.settimeout(60)
 print("ready", flush=True)
 print(sink.recv(100)[6:12].hex(":"), flush=True)
 """
