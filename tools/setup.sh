@@ -35,6 +35,7 @@ missing_packages() {
   has iptables || echo iptables
   if [ "$(uname -m)" = x86_64 ]; then
     has qemu-system-x86_64 || echo qemu-system-x86
+    has file || echo file # virtme-ng asks it what a kernel is
     has_guest_kernel || kernel_has_vlans || echo linux-image-amd64
   fi
 }
