@@ -20,9 +20,9 @@ TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
 REPORTS = PROJECT / ".cache/reports"
 PASSED_ON = ("CI", "SPANBRIDGE_ALLOW_SKIPS")
-GUEST_TIMEOUT_S = 2700
+GUEST_TIMEOUT_S = 3600
 # Ends the tier between two tests, with its failures shown; the guest's limit ends it mute.
-GUEST_SESSION_TIMEOUT_S = 2500
+GUEST_SESSION_TIMEOUT_S = 3300
 # Python in an emulated guest is 20 to 50 times slower; the limit is for what hangs.
 GUEST_TEST_TIMEOUT_S = 400
 
