@@ -10,7 +10,7 @@ from spanbridge.base.names import IfIndex, IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState
-from spanbridge.model.owner import Owner
+from spanbridge.model.owner import PREFIX, Owner, network_tag
 from spanbridge.rtnl import (
     Link,
     Message,
@@ -206,6 +206,19 @@ def default_pvid(bridge: Link) -> int:
     return bridge.bridge.default_pvid or 0
 
 
+def unmarked_group(network: str) -> int:
+    """
+    Return the link group of a port between its creation and its mark.
+
+    An alias cannot be given at creation, a group can; by it GC knows the port of an ADD
+    that was killed in between.
+
+    Source: net/core/rtnetlink.c, rtnl_create_link(), Linux 6.1.
+    """
+    digest = network_tag(network).removeprefix(PREFIX)
+    return int(digest[:7], 16) + 1
+
+
 def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) -> Link:
     name = _free_port_name(site.node, want.owner)
     mac: MacAddress = want.sandbox.mac or random_mac()
@@ -216,11 +229,12 @@ def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) 
         peer_mac=mac,
         mtu=want.sandbox.mtu or None,
         master=bridge.index,
+        group=unmarked_group(want.owner.network),
         peer_netns=site.entered,
     )
     undo.push(_remove_pair, site, want.owner, name)
     # One by one: after a clash of names the mark would land on a link of somebody else.
-    mark = set_link(name, alias=want.owner.alias("pending"), txqlen=0)
+    mark = set_link(name, alias=want.owner.alias("pending"), txqlen=0, group=0)
     site.node.request(create, mark, one_by_one=True)
     port = site.node.link(name)
     if port is None:

@@ -7,7 +7,7 @@ from typing import Final
 from spanbridge.base.errors import ReleaseError, SpanbridgeError
 from spanbridge.base.names import IfName
 from spanbridge.bridge.gateway import GATEWAY_ALIAS, others_use_vlan
-from spanbridge.bridge.link import port_of
+from spanbridge.bridge.link import port_of, unmarked_group
 from spanbridge.bridge.site import Site
 from spanbridge.model.owner import PREFIX, Owner, network_tag
 from spanbridge.rtnl import Link, del_link
@@ -67,6 +67,8 @@ def collect(site: Site, network: str, keep: frozenset[str]) -> tuple[str, ...]:
     links = site.node.links(kind="veth")
     prefix = network_tag(network)
     stale = [link for link in links if link.alias.startswith(prefix) and _tag_of(link) not in keep]
+    group = unmarked_group(network)
+    stale += [link for link in links if not link.alias and link.group == group]
     removed: list[str] = []
     failures: list[Exception] = []
     for link in stale:
