@@ -49,24 +49,25 @@ def observe_peer(sock: socket.socket) -> Peer:
 @dataclass(frozen=True, slots=True)
 class Request:
     """
-    A frame and the namespaces that came along with it; whoever has it closes them.
+    A frame and what came along with it; whoever has it closes it, once.
 
     Attributes:
         frame: What was asked.
         caller: The caller's network namespace; None where none came.
-        sandbox: The sandbox; None where none came, or what came is no network namespace,
-            which the verbs judge: to DEL it is a sandbox that is gone.
+        sandbox_fd: A descriptor of the sandbox, which the verbs judge; None where none
+            came.
     """
 
     frame: CallFrame
     caller: NetNs | None
-    sandbox: NetNs | None
+    sandbox_fd: int | None
 
     def close(self) -> None:
         """Let go of the namespaces."""
-        for each in (self.caller, self.sandbox):
-            if each is not None:
-                each.close()
+        if self.caller is not None:
+            self.caller.close()
+        if self.sandbox_fd is not None:
+            os.close(self.sandbox_fd)
 
 
 class Incoming:
@@ -113,7 +114,7 @@ class Incoming:
         frame = parse_call(header, bytes(memoryview(self._data)[HEADER_BYTES:]))
         self._refuse_missing(header)
         caller = self._caller() if header.caller else None
-        return Request(frame, caller, self._sandbox() if header.sandbox else None)
+        return Request(frame, caller, self._descriptors.pop(0) if header.sandbox else None)
 
     def _refuse_missing(self, header: CallHeader) -> None:
         if self._truncated or len(self._descriptors) < header.descriptors:
@@ -127,12 +128,6 @@ class Incoming:
             return NetNs.adopt(self._descriptors.pop(0), label="the caller's descriptor")
         except NodeError as exc:
             raise CallError(exc.message) from exc
-
-    def _sandbox(self) -> NetNs | None:
-        try:
-            return NetNs.adopt(self._descriptors.pop(0), label="the sandbox's descriptor")
-        except NodeError:
-            return None
 
     async def _fill(self, wanted: int) -> bool:
         """Read until there are ``wanted`` bytes; tell whether anything came at all."""
