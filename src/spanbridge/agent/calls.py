@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from spanbridge.agent import journal, logs
-from spanbridge.agent.journal import Attachment, Journal
+from spanbridge.agent import logs
+from spanbridge.agent.journal import Attachment, Journal, boot_id
 from spanbridge.agent.logs import LOG
 from spanbridge.agent.parts import Parts
 from spanbridge.agent.receive import Request
@@ -107,7 +107,7 @@ class Calls:
         self._run_dir = run_dir
         self._parts = parts
         self._answer = answer
-        self._boot_id = _boot_id()
+        self._boot_id = boot_id()
 
     def run(self, request: Request, cancelled: Callable[[], bool]) -> Outcome:
         """
@@ -123,7 +123,7 @@ class Calls:
         with logs.of_call(**_fields(frame, root)) as said:
             try:
                 document, status = self._run(request, root, cancelled)
-            except Exception as exc:  # the client must get its answer
+            except Exception as exc:  # noqa: BLE001  # the client must get its answer
                 LOG.exception("a call ended in a mistake of ours")
                 bug = BugError(f"cannot finish: {type(exc).__name__}: {exc}")
                 document, status = render_error(bug, NEWEST), 1
@@ -195,9 +195,6 @@ class Calls:
             config=frame.stdin,
             result=document,
         )
-
-
-_boot_id = journal.boot_id
 
 
 def _root(stdin: bytes) -> Node | None:

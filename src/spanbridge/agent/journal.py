@@ -115,7 +115,9 @@ def parse_attachment(data: bytes) -> Attachment:
         if result is None:
             raise root.fault("result", "it is missing")
         return Attachment(
-            owner=Owner.of(_text(root, "network"), _text(root, "containerId"), _text(root, "ifname")),
+            owner=Owner.of(
+                _text(root, "network"), _text(root, "containerId"), _text(root, "ifname")
+            ),
             program=_text(root, "program"),
             netns=root.text("netns"),
             sandbox=_identity(root, "sandbox"),
@@ -207,9 +209,7 @@ class Journal:
         """
         tag = attachment.owner.tag
         temporary = f"{self._directory}/.{tag}"
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             data = render_attachment(attachment)
             if os.write(descriptor, data) != len(data):

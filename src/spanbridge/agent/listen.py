@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,21 @@ def _make_directory(path: Path) -> None:
     path.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
 
 
-def open_listener(path: Path) -> socket.socket:
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """
+    What clients connect to.
+
+    Attributes:
+        sock: Listening.
+        path: Where it is, if that is ours to remove; None where a service manager made it.
+    """
+
+    sock: socket.socket
+    path: Path | None
+
+
+def open_listener(path: Path) -> Listener:
     """
     Listen on ``path``, for root and our own user only.
 
@@ -86,12 +101,12 @@ def open_listener(path: Path) -> socket.socket:
     except BaseException:
         listener.close()
         raise
-    return listener
+    return Listener(listener, path)
 
 
 def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as caller:
-        caller.setblocking(False)
+        caller.settimeout(0)
         try:
             caller.connect(str(path))
         except FileNotFoundError:

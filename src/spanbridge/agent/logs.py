@@ -11,7 +11,7 @@ import contextvars
 import logging
 import sys
 from collections.abc import Iterator, MutableMapping
-from typing import IO, Any, Final
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -26,7 +26,7 @@ LOG: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 _said: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("said", default=None)
 
 
-def configure(log_format: str, level: str, *, stream: IO[str] | None = None) -> None:
+def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> None:
     """
     Set the log up, and lead the plugin's events into it.
 
@@ -45,7 +45,9 @@ def configure(log_format: str, level: str, *, stream: IO[str] | None = None) -> 
             structlog.processors.EventRenamer("msg"),
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
         logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -10,6 +10,7 @@ import socket
 from collections.abc import MutableMapping
 from typing import Final
 
+from spanbridge.agent.listen import Listener
 from spanbridge.agent.logs import LOG
 from spanbridge.base.errors import NodeError
 
@@ -32,26 +33,19 @@ class Notifier:
         # A leading @ stands for the NUL of an abstract address.
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
-    def __bool__(self) -> bool:
-        return bool(self._address)
-
     def send(self, *states: str) -> None:
         """Send ``NAME=value`` states in one datagram; a failure is logged only."""
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
+                sender.settimeout(0)
                 sender.sendto("\n".join(states).encode(), self._address)
         except OSError as exc:
             LOG.warning("cannot notify the service manager", cause=exc)
 
-    def status(self, text: str) -> None:
-        """Say in one line what is going on."""
-        self.send("STATUS=" + text.replace("\n", " "))
 
-
-def inherited_listener(environ: MutableMapping[str, str]) -> socket.socket | None:
+def inherited_listener(environ: MutableMapping[str, str]) -> Listener | None:
     """
     Take over the socket that a service manager listens on for us.
 
@@ -71,7 +65,7 @@ def inherited_listener(environ: MutableMapping[str, str]) -> socket.socket | Non
             hint="pass one ListenStream= with the path of the agent's socket",
         )
     os.set_inheritable(_FIRST_FD, False)  # noqa: FBT003  # the only form of the call
-    return socket.socket(fileno=_FIRST_FD)
+    return Listener(socket.socket(fileno=_FIRST_FD), None)
 
 
 def _fault(count: int) -> str:

@@ -2,7 +2,7 @@
 """What a warm process brings along for the calls it runs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from spanbridge.base.names import IfIndex
@@ -49,4 +49,4 @@ class Parts:
 
     keeper: LeaseKeeper | None = None
     remove_link: Callable[[NetNs, IfIndex], None] | None = None
-    leases: Leasing = NoLeases()
+    leases: Leasing = field(default_factory=NoLeases)

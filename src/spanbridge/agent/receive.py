@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from spanbridge.base.errors import CallError, DecodeError, NodeError
 from spanbridge.model.frames import (
@@ -83,7 +83,7 @@ class Incoming:
         self._descriptors: list[int] = []
         self._truncated = False
 
-    def __enter__(self) -> "Incoming":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -162,7 +162,12 @@ class Incoming:
 async def _until_readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
-    loop.add_reader(sock, lambda: ready.done() or ready.set_result(None))
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(sock, wake)
     try:
         await ready
     finally:
