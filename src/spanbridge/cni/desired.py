@@ -155,6 +155,20 @@ def _sandbox(
     )
 
 
+def leased_state(ifname: IfName, result: CniResult) -> SandboxState:
+    """Describe what an IPAM result means for an interface that another plugin made."""
+    return SandboxState(
+        ifname=ifname,
+        mac=None,
+        mtu=0,
+        up=True,
+        duplicate_detection=False,
+        layer3=True,
+        addresses=tuple(ip.address for ip in result.ips),
+        routes=tuple(_next_hop(route, result.ips) for route in result.routes),
+    )
+
+
 def _gateway(conf: NetConf, result: CniResult) -> GatewayState | None:
     if not conf.is_gateway or conf.ipam is None:
         return None

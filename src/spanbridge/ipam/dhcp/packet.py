@@ -21,6 +21,12 @@ from spanbridge.base.errors import Code, NodeError
 BOOTREQUEST: Final = 1
 BOOTREPLY: Final = 2
 
+OVERLOAD: Final = 52
+MESSAGE_TYPE: Final = 53
+SERVER_ID: Final = 54
+CLIENT_ID: Final = 61
+"""The options that the codec itself looks at; the rest are named in ``options``."""
+
 NO_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 
 _FIXED: Final = struct.Struct("!BBBBIHH4s4s4s4s6s10x64s128sI")
@@ -30,11 +36,6 @@ _MAC_BYTES: Final = 6
 _BROADCAST: Final = 0x8000
 _PAD: Final = 0
 _END: Final = 255
-_OVERLOAD: Final = 52
-_MESSAGE_TYPE: Final = 53
-_SERVER_ID: Final = 54
-_CLIENT_ID: Final = 61
-
 MESSAGE_MIN_BYTES: Final = 300
 """Shorter ones are dropped by old relays. Source: RFC 1542 section 2.1 (BOOTP's size)."""
 
@@ -93,13 +94,13 @@ class Message:
     @property
     def type(self) -> MessageType | None:
         """Option 53; None when missing, malformed or unknown."""
-        value = self.options.get(_MESSAGE_TYPE, b"")
+        value = self.options.get(MESSAGE_TYPE, b"")
         return MessageType(value[0]) if len(value) == 1 and 1 <= value[0] <= 8 else None
 
     @property
     def server_id(self) -> str | None:
         """Option 54 as a dotted quad; None when missing or malformed."""
-        value = self.options.get(_SERVER_ID, b"")
+        value = self.options.get(SERVER_ID, b"")
         return socket.inet_ntoa(value) if len(value) == 4 else None
 
 
@@ -120,13 +121,13 @@ def is_reply_for(message: Message, xid: int, chaddr: bytes, *, client_id: bytes 
         and message.xid == xid
         and message.chaddr == chaddr
         and message.type in {MessageType.OFFER, MessageType.ACK, MessageType.NAK}
-        and (not client_id or message.options.get(_CLIENT_ID, client_id) == client_id)
+        and (not client_id or message.options.get(CLIENT_ID, client_id) == client_id)
     )
 
 
 def _pieces(options: Mapping[int, bytes]) -> Iterator[bytes]:
     """Encode the options, type first; values over 255 bytes in parts (RFC 3396 section 5)."""
-    for code in sorted(options, key=lambda code: code != _MESSAGE_TYPE):
+    for code in sorted(options, key=lambda code: code != MESSAGE_TYPE):
         value = options[code]
         if not _PAD < code < _END:
             raise PacketError(f"cannot encode option {code}: codes are 1 to 254")
@@ -223,10 +224,10 @@ def parse_message(data: bytes) -> Message:
     parts: dict[int, list[bytes]] = {}
     for code, value in _split(data[_FIXED.size :], "options"):
         parts.setdefault(code, []).append(value)
-    overload = b"".join(parts.pop(_OVERLOAD)) if _OVERLOAD in parts else None
+    overload = b"".join(parts.pop(OVERLOAD)) if OVERLOAD in parts else None
     for code, value in _overloaded(overload, sname, file):
         parts.setdefault(code, []).append(value)
-    parts.pop(_OVERLOAD, None)  # inside of sname or file it means nothing
+    parts.pop(OVERLOAD, None)  # inside of sname or file it means nothing
     return Message(
         op=op,
         xid=xid,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from spanbridge.ipam.dhcp.conf import Probe
 from spanbridge.ipam.dhcp.options import Granted
 
 Random = Callable[[], float]
@@ -91,8 +92,7 @@ The fast profile keeps a pod waiting for half a second instead of five: enough f
 a neighbour on the link, not for one that is slow to answer.
 """
 
-PROFILES: Final = {"off": PROBE_OFF, "fast": PROBE_FAST, "rfc": PROBE_RFC}
-"""By the value of ``ipam.probe``."""
+PROFILES: Final = {Probe.OFF: PROBE_OFF, Probe.FAST: PROBE_FAST, Probe.RFC: PROBE_RFC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Held:
         """When the address must not be used any more; None: never."""
         return self._after(self.granted.lease_s)
 
-    def _after(self, seconds: int | None) -> float | None:
+    def _after(self, seconds: float | None) -> float | None:
         # An infinite lease has no T1 and T2 either, whatever the server says.
         if seconds is None or self.granted.lease_s is None:
             return None
@@ -136,7 +136,7 @@ def retry_delay(attempt: int, random: Random) -> float:
 
     Source: RFC 2131 section 4.1: doubled up to 64 s, each plus or minus up to 1 s.
     """
-    delay = min(FIRST_RETRY_S * 2 ** min(attempt - 1, 10), LONGEST_RETRY_S)
+    delay = min(FIRST_RETRY_S * 2.0 ** min(attempt - 1, 10), LONGEST_RETRY_S)
     return delay + (2 * random() - 1) * min(RETRY_JITTER_S, delay / 8)
 
 
@@ -166,7 +166,7 @@ def renewal_jitter(held: Held, random: Random) -> float:
 
 def nak_delay(naks: int, random: Random) -> float:
     """Tell how long to wait after so many refusals in a row."""
-    delay = min(NAK_WAIT_S * 2 ** min(naks - 1, 10), NAK_LONGEST_WAIT_S)
+    delay = min(NAK_WAIT_S * 2.0 ** min(naks - 1, 10), NAK_LONGEST_WAIT_S)
     return delay * (0.9 + 0.1 * random())
 
 
