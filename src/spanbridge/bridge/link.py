@@ -68,13 +68,14 @@ def refuse_unsuitable(found: Link | None, want: BridgeState) -> None:
     """
     if found is None:
         return
-    if found.bridge is None:
+    info = found.bridge
+    if info is None:
         raise _unsuitable(
             f"bridge {want.name}",
             f"the link of this name is of kind {found.kind or 'device'!r}",
             'name another "bridge", or remove that link',
         )
-    if want.vlan_filtering and not found.bridge.vlan_filtering:
+    if want.vlan_filtering and not info.vlan_filtering:
         raise _unsuitable(
             f"bridge {want.name}",
             "it does not filter VLANs, so vlan and vlanTrunk would have no effect",
@@ -201,9 +202,10 @@ def port_messages(port: IfIndex, want: PortState, *, default_pvid: int) -> list[
 
 def default_pvid(bridge: Link) -> int:
     """Return the VLAN that a new port of ``bridge`` is given; 0 for none."""
-    if bridge.bridge is None or not bridge.bridge.vlan_filtering:
+    info = bridge.bridge
+    if info is None or not info.vlan_filtering:
         return 0
-    return bridge.bridge.default_pvid or 0
+    return info.default_pvid or 0
 
 
 def unmarked_group(network: str) -> int:
@@ -286,7 +288,8 @@ def wait_for_port(site: Site, port: Link) -> Link:
     """
 
     def forwards(link: Link) -> bool:
-        return link.operstate == "up" and (link.port is None or link.port.state == "forwarding")
+        port = link.port
+        return link.operstate == "up" and (port is None or port.forwarding)
 
     seen = site.node.wait_link(port.index, forwards, timeout_s=PORT_WAIT_S)
     if seen is None or not forwards(seen):

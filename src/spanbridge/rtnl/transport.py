@@ -253,8 +253,8 @@ class Transport:
             RetryError: It was interrupted ``DUMP_ATTEMPTS`` times.
         """
         for attempt in range(DUMP_ATTEMPTS):
-            # What changes the tables needs a moment to finish.
-            time.sleep(DUMP_PAUSE_S * attempt)
+            if attempt:  # what changes the tables needs a moment to finish
+                time.sleep(DUMP_PAUSE_S * attempt)
             try:
                 found = self._dump_once(message, parse)
             except WireError:
