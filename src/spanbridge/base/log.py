@@ -29,6 +29,14 @@ sink: Callable[[str, str, dict[str, object]], None] = _to_stderr
 """Where events go: called with level, event and its fields."""
 
 
+def _text_to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+relay: Callable[[str], None] = _text_to_stderr
+"""Where the words of other programs go, unchanged; replaced like ``sink``."""
+
+
 def warn(event: str, **fields: object) -> None:
     """Report what works but is probably not meant."""
     sink("warning", event, fields)

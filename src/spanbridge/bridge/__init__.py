@@ -19,7 +19,7 @@ from spanbridge.bridge.link import (
     wait_for_port,
 )
 from spanbridge.bridge.release import collect, release
-from spanbridge.bridge.sandbox import ensure_sandbox
+from spanbridge.bridge.sandbox import ensure_sandbox, raise_sandbox
 from spanbridge.bridge.site import Site
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ensure_sandbox",
     "mark_ready",
     "may_have_firewall",
+    "raise_sandbox",
     "refuse_unsuitable",
     "release",
     "wait_for_port",

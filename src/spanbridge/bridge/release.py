@@ -31,7 +31,7 @@ def release(site: Site, owner: Owner) -> Link | None:
     """
     port = port_of(site.node, owner)
     if port is not None:
-        site.node.request(del_link(index=port.index), tolerate=_GONE)
+        site.remove_port(port.index)
         return port
     if site.sandbox is None:
         return None

@@ -63,6 +63,17 @@ def _messages(want: SandboxState, index: int) -> list[Message]:
     return batch
 
 
+def raise_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
+    """
+    Set the sandbox end up before it has addresses, for those who ask for them over it.
+
+    Raises:
+        KernelError: The kernel refused.
+    """
+    site.entered.write_sysctls(sysctls(want), missing_ok=True)
+    site.inside.request(set_link(attached.sandbox.index, up=True))
+
+
 def ensure_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
     """
     Address the sandbox end and set it up.

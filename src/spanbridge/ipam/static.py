@@ -182,6 +182,16 @@ class Static(NamedTuple):
     dns: Dns = Dns()
     unknown: tuple[UnknownKey, ...] = ()
 
+    @property
+    def needs_link(self) -> bool:
+        """Nothing is sent."""
+        return False
+
+    @property
+    def releases_by_link(self) -> bool:
+        """Nothing is sent."""
+        return False
+
     def add(self) -> CniResult:
         """Answer the configured addresses."""
         return CniResult(ips=self.addresses, routes=self.routes, dns=self.dns)
