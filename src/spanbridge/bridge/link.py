@@ -143,6 +143,16 @@ def _may_be_ours(found: Link, owner: Owner) -> bool:
     return not found.alias or found.alias.startswith(owner.tag)
 
 
+def find_attached(site: Site, owner: Owner, bridge: IfName) -> Attached | None:
+    """Find the links of an attachment that ADD finished; None when one of them is gone."""
+    found = site.node.link(bridge)
+    port = port_of(site.node, owner)
+    inside = site.inside.link(owner.ifname)
+    if found is None or port is None or inside is None or not is_ready(port, owner):
+        return None
+    return Attached(found, port, inside)
+
+
 def is_ready(port: Link, owner: Owner) -> bool:
     """Tell whether ADD finished with this port."""
     return port.alias.startswith(f"{owner.tag} {READY}")

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 PROGRAMS: Final = ("bridge", "host-local", "static", "dhcp")
 """The names by which this program may be called."""
 
+PROGRAM_VARIABLE: Final = "SPANBRIDGE_PROGRAM"
+"""The name that the shim was called by; a script does not see what ``execv`` calls it."""
+
 RUN_DIR: Final = "/run/spanbridge"
 STDIN_MAX_BYTES: Final = 1 << 20
 VERSION_WAIT_S: Final = 0.5
@@ -228,7 +231,8 @@ def main() -> int:
     Returns:
         The exit status: 0, or 1 with an error document on standard output.
     """
-    program = sys.argv[0].rpartition("/")[2]
+    # Taken out: a plugin that we delegate to must not believe that it is meant.
+    program = os.environ.pop(PROGRAM_VARIABLE, "") or sys.argv[0].rpartition("/")[2]
     verb = os.environ.get("CNI_COMMAND", "")
     if not verb:
         print(f"CNI {program} plugin of Spanbridge {__version__}", file=sys.stderr)

@@ -157,7 +157,7 @@ def _attach(
         bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
     want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
-    _ensure_firewall(site, want, attached, undo)
+    ensure_firewall(site, want, attached, undo)
     device = bridge.ensure_gateway(site, want.gateway, attached, undo)
     bridge.ensure_sandbox(site, want.sandbox, attached)
     if want.sandbox.up:
@@ -186,7 +186,8 @@ def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniR
     return complete(conf, answered)
 
 
-def _ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
+def ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
+    """Make the firewall's entries of an attachment; what was made is on ``undo``."""
     if not want.masquerade and not want.spoof_check:
         return
     from spanbridge import firewall  # libnftables is loaded only where it is used

@@ -63,6 +63,23 @@ class NetNs:
         return cls.adopt(os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC))
 
     @classmethod
+    def empty(cls) -> Self:
+        """
+        Make a namespace without a name; it lives as long as it is open.
+
+        Raises:
+            NodeError: Not allowed.
+        """
+        from spanbridge.rtnl import libc
+
+        try:
+            return in_thread(libc.unshare_network, cls.current)
+        except OSError as exc:
+            raise NodeError(
+                f"cannot make a network namespace: {exc.strerror}", hint="CAP_SYS_ADMIN is needed"
+            ) from exc
+
+    @classmethod
     def open(cls, path: str) -> Self:
         """
         Open a namespace by path, or a named one by its bare name, as ``ip`` does.

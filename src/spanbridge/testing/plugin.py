@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-pytest_plugins = ["spanbridge.testing.runtime"]
+pytest_plugins = ["spanbridge.testing.runtime", "spanbridge.testing.dhcp"]
 
 Facts = list[dict[str, Any]]
 """What ``ip -j`` and its like print: objects whose keys depend on the command."""
