@@ -56,7 +56,9 @@ MakePod = Callable[[], Pod]
 def make_pod(netns: MakeNetns, node: Netns, ip_json: AskTool) -> MakePod:
     """A factory of pods on the bridge ``br0`` of the node, which is 10.9.0.1/24."""
     inside = ("ip", "-n", node.name)
-    run(*inside, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+    # A MAC of its own: one taken from a port would change with the ports.
+    kind = ("address", "02:00:00:00:09:01", "type", "bridge", "forward_delay", "0")
+    run(*inside, "link", "add", "br0", *kind)
     run(*inside, "addr", "add", f"{SERVER}/24", "dev", "br0")
     run(*inside, "link", "set", "br0", "up")
     numbers = itertools.count()
