@@ -75,7 +75,7 @@ mkdir -p .cache
 exec 9>.cache/setup.lock
 flock 9 # two `make` at a time share one environment
 base=$(pwd; "$python" --version)
-want=$({ echo "$base"; cat pyproject.toml requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
+want=$({ echo "$base"; cat pyproject.toml setup.py shim/* requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
 if [ "$want" = "$(cat .venv/.stamp 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then
   say "up to date ($(.venv/bin/python --version), .venv)"
   exit 0
@@ -93,7 +93,10 @@ fi
 say "installing what requirements-dev.txt pins, and this package, into .venv"
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet)
 "${pip[@]}" install -r requirements-dev.txt
+rm -f src/spanbridge/cni/shim
 "${pip[@]}" install --no-build-isolation --no-deps --editable .
+[ -x src/spanbridge/cni/shim ] ||
+  die "shim/shim.c was not built; to see why: .venv/bin/python setup.py build_shim"
 # Python is slow in an emulated guest: it must find byte code, and can write none there.
 .venv/bin/python -m compileall -q -j 0 src
 echo "$want" >.venv/.stamp

@@ -13,13 +13,14 @@ from spanbridge.bridge.gateway import ensure_gateway
 from spanbridge.bridge.link import (
     Attached,
     ensure_link,
+    find_attached,
     mark_ready,
     may_have_firewall,
     refuse_unsuitable,
     wait_for_port,
 )
 from spanbridge.bridge.release import collect, release
-from spanbridge.bridge.sandbox import ensure_sandbox
+from spanbridge.bridge.sandbox import ensure_sandbox, raise_sandbox, renumber_sandbox
 from spanbridge.bridge.site import Site
 
 __all__ = [
@@ -31,9 +32,12 @@ __all__ = [
     "ensure_gateway",
     "ensure_link",
     "ensure_sandbox",
+    "find_attached",
     "mark_ready",
     "may_have_firewall",
+    "raise_sandbox",
     "refuse_unsuitable",
     "release",
+    "renumber_sandbox",
     "wait_for_port",
 ]

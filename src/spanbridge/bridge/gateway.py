@@ -17,6 +17,7 @@ from spanbridge.rtnl import (
     SCOPE_LINK,
     Address,
     Link,
+    Message,
     add_vlans,
     del_address,
     del_link,
@@ -81,10 +82,42 @@ def _create_device(site: Site, want: GatewayState, bridge: Link, *, own: Link, u
     undo.push(_remove_device, site, want, bridge, own)
     site.node.request(
         new_veth(want.device, peer=peer, mac=random_mac(), peer_mac=random_mac(), mtu=bridge.mtu),
-        set_link(want.device, alias=f"{GATEWAY_ALIAS} of VLAN {want.vlan} of {bridge.name}"),
-        set_link(peer, alias=f"{GATEWAY_ALIAS} port of {want.device}", master=bridge.index),
+        *_connecting(want, bridge),
         one_by_one=True,
     )
+
+
+def _connecting(want: GatewayState, bridge: Link) -> list[Message]:
+    """Build what turns a fresh pair into the VLAN's interface and its port."""
+    peer = gateway_port_name(want.device)
+    return [
+        set_link(want.device, alias=f"{GATEWAY_ALIAS} of VLAN {want.vlan} of {bridge.name}"),
+        set_link(peer, alias=f"{GATEWAY_ALIAS} port of {want.device}", master=bridge.index),
+    ]
+
+
+def is_unfinished(device: Link, peer: Link | None) -> bool:
+    """
+    Tell whether a VLAN's interface is the pair of an ADD that was killed while making it.
+
+    Its port has the name that we give, and is on no bridge yet.
+    """
+    return (
+        device.kind == "veth"
+        and (not device.alias or device.alias.startswith(GATEWAY_ALIAS))
+        and peer is not None
+        and (peer.link, peer.master) == (device.index, 0)
+        and peer.name == gateway_port_name(IfName(device.name))
+    )
+
+
+def _finish_device(
+    site: Site, want: GatewayState, bridge: Link, *, device: Link, own: Link, undo: Undo
+) -> None:
+    peer = site.node.link(device.link) if device.link else None
+    if is_unfinished(device, peer):
+        undo.push(_remove_device, site, want, bridge, own)
+        site.node.request(*_connecting(want, bridge))
 
 
 def _remove_device(site: Site, want: GatewayState, bridge: Link, own: Link) -> None:
@@ -126,6 +159,8 @@ def _ensure_vlan_device(
     if device is None:
         _create_device(site, want, bridge, own=own, undo=undo)
         device = site.node.link(want.device)
+    else:
+        _finish_device(site, want, bridge, device=device, own=own, undo=undo)
     if device is None or want.port is None:
         raise _unusable(want.device, "it was removed while we made it")
     port = vlan_port(site, want, bridge, device)

@@ -6,7 +6,7 @@ from typing import Final
 
 from spanbridge.base.errors import ReleaseError, SpanbridgeError
 from spanbridge.base.names import IfName
-from spanbridge.bridge.gateway import GATEWAY_ALIAS, others_use_vlan
+from spanbridge.bridge.gateway import GATEWAY_ALIAS, is_unfinished, others_use_vlan
 from spanbridge.bridge.link import port_of, unmarked_group
 from spanbridge.bridge.site import Site
 from spanbridge.model.owner import PREFIX, Owner, network_tag
@@ -31,7 +31,7 @@ def release(site: Site, owner: Owner) -> Link | None:
     """
     port = port_of(site.node, owner)
     if port is not None:
-        site.node.request(del_link(index=port.index), tolerate=_GONE)
+        site.remove_port(port.index)
         return port
     if site.sandbox is None:
         return None
@@ -73,8 +73,10 @@ def collect(site: Site, network: str, keep: frozenset[str]) -> tuple[str, ...]:
     failures: list[Exception] = []
     for link in stale:
         _try_remove(site, link, removed, failures)
+    by_index = {link.index: link for link in links}
     for link in links:
-        if link.alias.startswith(f"{GATEWAY_ALIAS} of "):
+        unfinished = "." in link.name and is_unfinished(link, by_index.get(link.link))
+        if unfinished or link.alias.startswith(f"{GATEWAY_ALIAS} of "):
             _collect_gateway(site, link, removed, failures)
     if failures:
         raise ReleaseError("cannot remove every stale link", failures)

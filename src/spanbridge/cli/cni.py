@@ -17,6 +17,7 @@ def cni() -> None:
     epilog=examples(
         "spanbridge cni install --bin-dir /opt/cni/bin",
         "spanbridge cni install --bin-dir ./bin --no-shim",
+        "spanbridge cni install --bin-dir /host/opt/cni/bin --no-oneshot",
     )
 )
 @click.option(
@@ -28,17 +29,33 @@ def cni() -> None:
 @click.option(
     "--no-shim",
     is_flag=True,
-    help="Install the one-shot program only; without an agent this happens anyway.",
+    help="Never ask an agent: install the one-shot program under every name.",
 )
-def install(*, bin_dir: Path, no_shim: bool) -> None:
+@click.option(
+    "--no-oneshot",
+    is_flag=True,
+    help="Install the shim only: without an agent, calls are answered with code 11.",
+)
+def install(*, bin_dir: Path, no_shim: bool, no_oneshot: bool) -> None:
     """
-    Install bridge, host-local and static into a directory.
+    Install bridge, host-local, static and dhcp into a directory.
 
-    They are one program, told apart by its name. A plugin of somebody else under such
-    a name is kept beside it with the suffix .before-spanbridge.
+    They are one small program, the shim, told apart by its name: it hands calls to the
+    agent, or to the one-shot program beside it where no agent runs. A plugin of
+    somebody else under such a name is kept beside it with the suffix
+    .before-spanbridge.
     """
+    from spanbridge.cni.install import built_shim
     from spanbridge.cni.install import install as install_programs
 
-    del no_shim
-    for path in install_programs(bin_dir):
+    if no_shim and no_oneshot:
+        raise click.UsageError("--no-shim and --no-oneshot leave nothing to install")
+    shim = None if no_shim else built_shim()
+    for path in install_programs(bin_dir, shim=shim, oneshot=not no_oneshot):
         click.echo(path)
+    if shim is None and not no_shim:
+        click.echo(
+            "installed the one-shot program only: this package was built without a C compiler,"
+            " and has no shim",
+            err=True,
+        )

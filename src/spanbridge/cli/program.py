@@ -16,6 +16,11 @@ from spanbridge.cli.lazy import LazyCommand, LazyGroup
 from spanbridge.cli.options import examples
 
 _COMMANDS: Final = {
+    "agent": LazyCommand(
+        "spanbridge.cli.agent",
+        "agent",
+        "The node daemon that answers CNI calls and keeps DHCP leases.",
+    ),
     "cni": LazyCommand(
         "spanbridge.cli.cni", "cni", "Put the CNI programs where a runtime finds them."
     ),

@@ -28,6 +28,9 @@ CONTAINER_INDEX: Final = 2
 MAIN_TABLE: Final = 254
 """Source: linux/rtnetlink.h, RT_TABLE_MAIN."""
 
+SCOPE_LINK: Final = 253
+"""Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
+
 _DEFAULT: Final = {4: Cidr(Ip(4, 0), 0), 6: Cidr(Ip(6, 0), 0)}
 
 
@@ -126,7 +129,7 @@ def _without(trunk: tuple[VlanRange, ...], pvid: VlanId | None) -> tuple[VlanRan
 
 
 def _next_hop(route: RouteConfig, ips: tuple[IpConfig, ...]) -> RouteConfig:
-    if route.gw:
+    if route.gw or route.scope == SCOPE_LINK:
         return route
     version = route.dst.version
     gateways = [ip.gateway for ip in ips if ip.address.version == version and ip.gateway]
@@ -151,6 +154,20 @@ def _sandbox(
         duplicate_detection=conf.enable_dad,
         layer3=conf.ipam is not None,
         addresses=addresses,
+        routes=tuple(_next_hop(route, result.ips) for route in result.routes),
+    )
+
+
+def leased_state(ifname: IfName, result: CniResult) -> SandboxState:
+    """Describe what an IPAM result means for an interface that another plugin made."""
+    return SandboxState(
+        ifname=ifname,
+        mac=None,
+        mtu=0,
+        up=True,
+        duplicate_detection=False,
+        layer3=True,
+        addresses=tuple(ip.address for ip in result.ips),
         routes=tuple(_next_hop(route, result.ips) for route in result.routes),
     )
 

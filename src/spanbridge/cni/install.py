@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Putting the programs where a container runtime looks for CNI plugins."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -15,6 +16,15 @@ from spanbridge.cni.program import PROGRAMS
 
 MARK: Final = "Made by: spanbridge cni install"
 """By this a program of ours is known again."""
+
+SHIM_MARK: Final = f"{MARK}; one-shot: ".encode()
+"""In the shim: here begins the field that ends with the path of the one-shot program."""
+
+SHIM_FIELD_BYTES: Final = 1024
+"""The field's length; ``oneshot_path`` in shim/shim.c."""
+
+ONESHOT: Final = ".spanbridge-oneshot"
+"""What the one-shot program is called where the shim has the programs' names."""
 
 BACKUP_SUFFIX: Final = ".before-spanbridge"
 
@@ -40,40 +50,100 @@ def _script(python: Path) -> str:
 
 
 def _is_ours(path: Path) -> bool:
-    return MARK.encode() in path.read_bytes()[:4096]
+    return MARK.encode() in path.read_bytes()
 
 
-def install(bin_dir: Path, *, python: Path | None = None) -> tuple[Path, ...]:
+def built_shim() -> Path | None:
+    """Find the shim that the build of this package made; None where it made none."""
+    path = Path(__file__).with_name("shim")
+    return path if path.exists() else None
+
+
+def render_shim(binary: bytes, oneshot: str) -> bytes:
     """
-    Write every program into ``bin_dir``, which is made when missing.
+    Write into a shim where the one-shot program is.
+
+    Args:
+        binary: The shim as it was built, or as it was installed.
+        oneshot: An absolute path; empty where there shall be none.
+
+    Raises:
+        NodeError: ``binary`` is no shim of ours, or the path is too long.
+    """
+    if binary.count(SHIM_MARK) != 1:
+        raise NodeError(
+            f"cannot install the shim: {binary.count(SHIM_MARK)} places for the one-shot program",
+            hint="build the package again, or use --no-shim",
+        )
+    field = SHIM_MARK + os.fsencode(oneshot)
+    if len(field) >= SHIM_FIELD_BYTES:
+        raise NodeError(
+            f"cannot install the shim: the path {oneshot[:40]}… is too long",
+            hint=f"at most {SHIM_FIELD_BYTES - len(SHIM_MARK) - 1} bytes",
+        )
+    start = binary.index(SHIM_MARK)
+    padded = field.ljust(SHIM_FIELD_BYTES, b"\0")
+    return binary[:start] + padded + binary[start + SHIM_FIELD_BYTES :]
+
+
+def _place(path: Path, content: bytes) -> None:
+    if path.exists() and not _is_ours(path):
+        # A copy: a runtime finds a program at every moment, also if writing fails.
+        shutil.copy2(path, path.with_name(path.name + BACKUP_SUFFIX))
+    write_atomic(path, content, mode=0o755)
+    path.chmod(0o755)
+
+
+def _place_all(bin_dir: Path, script: bytes | None, shim: Path | None) -> tuple[Path, ...]:
+    oneshot = bin_dir / ONESHOT
+    content = script
+    if shim is not None:
+        named = "" if script is None else str(oneshot.absolute())
+        content = render_shim(shim.read_bytes(), named)
+    if content is None:
+        raise NodeError(
+            f"cannot install into {bin_dir}: neither shim nor one-shot program is wanted",
+            hint="build the package where there is a C compiler, or leave out --no-oneshot",
+        )
+    bin_dir.mkdir(parents=True, exist_ok=True)
+    if shim is not None and script is not None:
+        _place(oneshot, script)  # first: no shim may name a program that is not there yet
+    written = tuple(bin_dir / name for name in PROGRAMS)
+    for path in written:
+        _place(path, content)
+    if oneshot.exists() and (shim is None or script is None):
+        oneshot.unlink()  # of an earlier installation; nothing names it any more
+    return written
+
+
+def install(
+    bin_dir: Path, *, python: Path | None = None, shim: Path | None = None, oneshot: bool = True
+) -> tuple[Path, ...]:
+    """
+    Put every program into ``bin_dir``, which is made when missing.
 
     A program of somebody else under such a name is kept beside it, once, with the
     suffix ``.before-spanbridge``.
 
     Args:
         bin_dir: Where the runtime looks, for example ``/opt/cni/bin``.
-        python: The interpreter to run them with; ours when omitted.
+        python: The interpreter to run the one-shot program with; ours when omitted.
+        shim: What ``built_shim`` found: it is put under the programs' names, and the
+            one-shot program beside it. When omitted, the one-shot program itself has
+            the names, and no agent is ever asked.
+        oneshot: Whether calls are served without an agent.
 
     Returns:
         The programs, in the order of ``PROGRAMS``.
 
     Raises:
-        NodeError: ``bin_dir`` cannot be written.
+        NodeError: ``bin_dir`` cannot be written, the shim is no shim of ours, or there
+            is nothing to install.
     """
-    script = _script(python or Path(sys.executable)).encode()
-    written = []
+    script = _script(python or Path(sys.executable)).encode() if oneshot else None
     try:
-        bin_dir.mkdir(parents=True, exist_ok=True)
-        for name in PROGRAMS:
-            path = bin_dir / name
-            if path.exists() and not _is_ours(path):
-                # A copy: a runtime finds a program at every moment, also if writing fails.
-                shutil.copy2(path, path.with_name(name + BACKUP_SUFFIX))
-            write_atomic(path, script, mode=0o755)
-            path.chmod(0o755)
-            written.append(path)
+        return _place_all(bin_dir, script, shim)
     except OSError as exc:
         raise NodeError(
             f"cannot install into {bin_dir}: {exc.strerror}", hint="name a directory you may write"
         ) from exc
-    return tuple(written)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The one-shot program: told apart by the name it is called by.
+One call from beginning to end, and the one-shot program around it.
 
-Standard output carries one JSON document and nothing else; the exit status is 0 or 1.
+``answer`` serves the program and the agent alike. The program is told apart by the
+name it is called by; its standard output carries one JSON document and nothing else,
+its exit status is 0 or 1.
 
 Source: CNI specification 1.1.0, sections 2 and 5.
 """
@@ -13,7 +15,6 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -34,8 +35,15 @@ from spanbridge.model.request import Request, parse_request
 from spanbridge.model.result import CniResult, render_result
 from spanbridge.model.version import NEWEST, SUPPORTED
 
-PROGRAMS: Final = ("bridge", "host-local", "static")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from spanbridge.cni.surroundings import Surroundings
+
+PROGRAMS: Final = ("bridge", "host-local", "static", "dhcp")
 """The names by which this program may be called."""
+
+PROGRAM_VARIABLE: Final = "SPANBRIDGE_PROGRAM"
+"""The name that the shim was called by; a script does not see what ``execv`` calls it."""
 
 RUN_DIR: Final = "/run/spanbridge"
 STDIN_MAX_BYTES: Final = 1 << 20
@@ -60,18 +68,23 @@ def _read_stdin() -> bytes:
     return data
 
 
-def _echoed_version() -> str:
-    """Return the version on standard input, as VERSION must echo it, else the newest."""
+def _stdin_of_version() -> bytes:
+    """Read what VERSION was given: nothing obliges its caller to send a configuration."""
     try:
         ready, _, _ = select.select([0], [], [], VERSION_WAIT_S)
-        asked = parse_object(_read_stdin()).text("cniVersion") if ready else ""
+        return _read_stdin() if ready else b""
     except (SpanbridgeError, OSError, ValueError):
+        return b""
+
+
+def _version_document(stdin: bytes) -> dict[str, object]:
+    """Answer VERSION, in the version of the configuration where that is spoken."""
+    try:
+        asked = parse_object(stdin).text("cniVersion") if stdin else ""
+    except SpanbridgeError:
         asked = ""
-    return asked if asked in SUPPORTED else NEWEST
-
-
-def _print_version() -> None:
-    print(json.dumps({"cniVersion": _echoed_version(), "supportedVersions": list(SUPPORTED)}))
+    echoed = asked if asked in SUPPORTED else NEWEST
+    return {"cniVersion": echoed, "supportedVersions": list(SUPPORTED)}
 
 
 class InterruptedCallError(RetryError):
@@ -129,13 +142,13 @@ def _ipam_verbs(program: str) -> dict[str, Callable[..., CniResult | None]]:
     }
 
 
-def _serve(program: str, request: Request, root: Node) -> CniResult | None:
+def _serve(program: str, request: Request, root: Node, around: "Surroundings") -> CniResult | None:
+    from spanbridge.cni.surroundings import Sandbox
     from spanbridge.cni.verbs import Call
-    from spanbridge.rtnl import NetNs
 
     table = _bridge_verbs() if program == "bridge" else _ipam_verbs(program)
-    with NetNs.current() as host:
-        return table[request.verb](Call(request, root, host, run_dir(request.environ)))
+    with Sandbox(request.netns, around, may_be_host=request.allow_same_netns) as sandbox:
+        return table[request.verb](Call(request, root, around, sandbox))
 
 
 def _refuse_name(program: str) -> None:
@@ -146,30 +159,69 @@ def _refuse_name(program: str) -> None:
         )
 
 
-def _answer(program: str, environ: Mapping[str, str]) -> tuple[dict[str, object] | None, int]:
-    """Run one call; return the document to print, if any, and the exit status."""
+def answer(
+    program: str, environ: Mapping[str, str], stdin: bytes, around: "Surroundings"
+) -> tuple[dict[str, object] | None, int]:
+    """
+    Run one call.
+
+    Args:
+        program: One of ``PROGRAMS``.
+        environ: The caller's environment: the CNI variables, and what a delegated
+            plugin needs.
+        stdin: The configuration.
+        around: Where to work.
+
+    Returns:
+        The document for standard output, if any, and the exit status. Never raises for
+        anything that a caller can do.
+    """
+    if environ.get("CNI_COMMAND") == "VERSION":
+        return _version_document(stdin), 0
     version = NEWEST
     try:
         _refuse_name(program)
-        request = replace(parse_request(environ), stdin=_read_stdin())
-        root = parse_object(request.stdin)
+        request = parse_request(environ, stdin)
+        root = parse_object(stdin)
         asked = root.take("cniVersion")
         version = asked if isinstance(asked, str) and asked in SUPPORTED else NEWEST
-        result = _serve(program, request, root)
-    except SpanbridgeError as exc:
-        return render_error(exc, version), 1
-    except OSError as exc:
-        cause = f"{exc.strerror}: {exc.filename}" if exc.filename else str(exc)
-        return render_error(NodeError(f"cannot finish: {cause}", code=Code.IO_FAILURE), version), 1
+        result = _serve(program, request, root, around)
     except Exception as exc:  # the runtime must get its one JSON document
-        if environ.get("SPANBRIDGE_DEBUG"):
+        if environ.get("SPANBRIDGE_DEBUG") and not isinstance(exc, (SpanbridgeError, OSError)):
             raise
-        bug = BugError(
-            f"cannot finish: {type(exc).__name__}: {exc}",
-            hint="set SPANBRIDGE_DEBUG=1 and report it",
-        )
-        return render_error(bug, version), 1
+        return render_error(_told(exc), version), 1
     return (None if result is None else render_result(result, version)), 0
+
+
+def _told(exc: Exception) -> SpanbridgeError:
+    """Turn what ended a call into what its caller is told."""
+    if isinstance(exc, SpanbridgeError):
+        return exc
+    if isinstance(exc, OSError):
+        cause = f"{exc.strerror}: {exc.filename}" if exc.filename else str(exc)
+        return NodeError(f"cannot finish: {cause}", code=Code.IO_FAILURE)
+    return BugError(
+        f"cannot finish: {type(exc).__name__}: {exc}", hint="set SPANBRIDGE_DEBUG=1 and report it"
+    )
+
+
+def _answer_here(program: str) -> tuple[dict[str, object] | None, int]:
+    """Run the call that environment and standard input describe, in our own namespace."""
+    environ = os.environ
+    if environ["CNI_COMMAND"] == "VERSION":
+        return _version_document(_stdin_of_version()), 0
+    try:
+        _refuse_name(program)
+        # Before standard input is waited for: whoever forgot a variable may send none.
+        parse_request(environ)
+        stdin = _read_stdin()
+        from spanbridge.cni.surroundings import Surroundings
+        from spanbridge.rtnl import NetNs
+
+        with NetNs.current() as host:
+            return answer(program, environ, stdin, Surroundings(host, run_dir(environ)))
+    except (SpanbridgeError, OSError) as exc:
+        return render_error(_told(exc), NEWEST), 1
 
 
 def main() -> int:
@@ -179,17 +231,15 @@ def main() -> int:
     Returns:
         The exit status: 0, or 1 with an error document on standard output.
     """
-    program = sys.argv[0].rpartition("/")[2]
+    # Taken out: a plugin that we delegate to must not believe that it is meant.
+    program = os.environ.pop(PROGRAM_VARIABLE, "") or sys.argv[0].rpartition("/")[2]
     verb = os.environ.get("CNI_COMMAND", "")
     if not verb:
         print(f"CNI {program} plugin of Spanbridge {__version__}", file=sys.stderr)
         print(f"CNI protocol versions supported: {', '.join(SUPPORTED)}", file=sys.stderr)
         return 0
-    if verb == "VERSION":
-        _print_version()
-        return 0
     _catch_signals(verb)
-    document, status = _answer(program, os.environ)
+    document, status = _answer_here(program)
     if document is not None:
         try:
             print(json.dumps(document, indent=4), flush=True)

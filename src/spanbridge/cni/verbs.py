@@ -3,33 +3,41 @@
 The verbs of the bridge plugin.
 
 Each takes a ``Call`` and works in the caller's network namespace. The same code
-serves the one-shot program and, later, the agent.
+serves the one-shot program and the agent.
 
 Source: CNI specification 1.1.0, section 2 "CNI operations".
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from spanbridge import bridge
 from spanbridge.base import log
 from spanbridge.base.errors import (
-    CallError,
     Code,
     ConfigError,
     MismatchError,
     NodeError,
     NotReadyError,
     ReleaseError,
+    RetryError,
     SpanbridgeError,
 )
 from spanbridge.base.names import IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge import Attached, Site
 from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired
-from spanbridge.ipam import CNI_ARGS_KEYS, Ipam, IpamCall, open_for_release, open_ipam
+from spanbridge.cni.surroundings import Sandbox, Surroundings
+from spanbridge.ipam import (
+    CNI_ARGS_KEYS,
+    Ipam,
+    IpamCall,
+    IpamPlace,
+    Releaser,
+    open_for_release,
+    open_ipam,
+)
 from spanbridge.model.desired import DesiredAttachment
 from spanbridge.model.netconf import (
     NetConf,
@@ -57,14 +65,30 @@ class Call:
     Attributes:
         request: Environment and standard input.
         root: The decoded configuration.
-        host: The caller's network namespace.
-        run_dir: Directory for locks.
+        around: Namespaces, directories, and what the agent brings along.
+        sandbox: The container's network namespace.
     """
 
     request: Request
     root: Node
-    host: NetNs
-    run_dir: Path
+    around: Surroundings
+    sandbox: Sandbox
+
+    @property
+    def host(self) -> NetNs:
+        """The caller's network namespace."""
+        return self.around.host
+
+    @property
+    def place(self) -> IpamPlace:
+        """What address management may see of it."""
+        around = self.around
+        return IpamPlace(around.host, self.sandbox, around.keeper, around.cancelled)
+
+    def refuse_cancelled(self) -> None:
+        """Raise ``RetryError`` once the caller has given up: nobody would read the answer."""
+        if self.around.cancelled():
+            raise RetryError("cannot finish: the caller has given up")
 
     def owner(self, conf: NetConf | ReleaseConf) -> Owner:
         """Name the attachment that this call is about."""
@@ -77,39 +101,25 @@ def _warn_unknown(conf: NetConf) -> None:
         log.warn("unknown key is ignored", pointer=key.pointer, network=conf.name, **near)
 
 
-def _ipam_call(conf: NetConf | ReleaseConf) -> IpamCall | None:
+def _ipam_call(call: Call, conf: NetConf | ReleaseConf) -> IpamCall | None:
     if conf.ipam is None:
         return None
-    return IpamCall(conf.cni_version, conf.name, conf.ipam, conf.root)
+    return IpamCall(conf.cni_version, conf.name, conf.ipam, conf.root, call.place)
 
 
 def _open_ipam(call: Call, conf: NetConf) -> Ipam | None:
-    ipam = _ipam_call(conf)
+    ipam = _ipam_call(call, conf)
     return None if ipam is None else open_ipam(call.request, ipam)
 
 
-def _open_sandbox(call: Call) -> NetNs:
-    path = call.request.netns
-    try:
-        netns = NetNs.open(path)
-    except OSError as exc:
-        raise CallError(
-            f"cannot use CNI_NETNS {path!r}: {exc.strerror}",
-            hint="it must be the path of a network namespace, for example /run/netns/NAME",
-        ) from exc
-    except NodeError as exc:
-        raise CallError(f"cannot use CNI_NETNS {path!r}: it is no network namespace") from exc
-    if netns == call.host and not call.request.allow_same_netns:
-        netns.close()
-        raise CallError(
-            f"cannot use CNI_NETNS {path!r}: it is the node's own network namespace",
-            hint="give the container a namespace of its own, or set CNI_NETNS_OVERRIDE=1",
-        )
-    return netns
-
-
 def _site(call: Call, sandbox: NetNs | None) -> Site:
-    return Site(call.host, sandbox, sandbox_path=call.request.netns, run_dir=call.run_dir)
+    return Site(
+        call.host,
+        sandbox,
+        sandbox_path=call.request.netns,
+        run_dir=call.around.run_dir,
+        remove_link=call.around.remove_link,
+    )
 
 
 def add(call: Call) -> CniResult:
@@ -125,10 +135,11 @@ def add(call: Call) -> CniResult:
     ipam = _open_ipam(call, conf)
     _warn_unknown(conf)
     want = desired(conf, call.owner(conf), mac=mac, result=CniResult())
-    with _open_sandbox(call) as sandbox, _site(call, sandbox) as site:
+    with _site(call, call.sandbox.open()) as site:
         bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
         with Undo() as undo:
             result = _attach(site, conf, want, ipam=ipam, undo=undo)
+            call.refuse_cancelled()
     return result if conf.previous is None else merge_results(conf.previous, result)
 
 
@@ -136,12 +147,17 @@ def _attach(
     site: Site, conf: NetConf, want: DesiredAttachment, *, ipam: Ipam | None, undo: Undo
 ) -> CniResult:
     asked: list[Ipam] = []
+    by_link = ipam is not None and ipam.releases_by_link
     # Pushed first, so it runs last: an address is given back when nobody has it any more.
-    undo.push(_release_all, asked)
+    undo.push(_release_all, [] if by_link else asked)
     attached = bridge.ensure_link(site, want, undo)
+    undo.push(_release_all, asked if by_link else [])
+    if ipam is not None and ipam.needs_link:
+        bridge.raise_sandbox(site, attached)
+        bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
     want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
-    _ensure_firewall(site, want, attached, undo)
+    ensure_firewall(site, want, attached, undo)
     device = bridge.ensure_gateway(site, want.gateway, attached, undo)
     bridge.ensure_sandbox(site, want.sandbox, attached)
     if want.sandbox.up:
@@ -170,7 +186,8 @@ def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniR
     return complete(conf, answered)
 
 
-def _ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
+def ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
+    """Make the firewall's entries of an attachment; what was made is on ``undo``."""
     if not want.masquerade and not want.spoof_check:
         return
     from spanbridge import firewall  # libnftables is loaded only where it is used
@@ -209,21 +226,12 @@ def _raise_failures(what: str, failures: list[Exception]) -> None:
         raise ReleaseError(f"cannot {what}", failures)
 
 
-def _sandbox_if_there(call: Call) -> NetNs | None:
-    """Open the sandbox for DEL; whatever is no other namespace counts as gone."""
-    if not call.request.netns:
-        return None
-    try:
-        return _open_sandbox(call)
-    except CallError:
-        return None
-
-
 def delete(call: Call) -> None:
     """
     Detach a container: link, then firewall, then addresses, going on after failures.
 
-    The address is given back last, when nobody can use it any more.
+    The address is given back last, when nobody can use it any more; a DHCP lease first,
+    since that takes a frame from the interface.
 
     Raises:
         SpanbridgeError: The only failure, or a ``ReleaseError`` with all of them.
@@ -232,21 +240,29 @@ def delete(call: Call) -> None:
     owner = call.owner(conf)
     failures: list[Exception] = []
     removed: list[Link | None] = [None]
-    sandbox = _sandbox_if_there(call)
-    with _site(call, sandbox) as site:
+    ipam = _releaser(call, conf, failures)
+    by_link = ipam is not None and ipam.releases_by_link
+    with _site(call, call.sandbox.open_if_there()) as site:
 
         def remove_link() -> None:
             removed[0] = bridge.release(site, owner)
 
+        if ipam is not None and by_link:
+            _attempt(ipam.release, failures)
         _attempt(remove_link, failures)
         if conf.uses_firewall or bridge.may_have_firewall(removed[0], owner):
             _attempt(lambda: _release_firewall(call, owner), failures)
-        ipam = _ipam_call(conf)
-        if ipam is not None:
-            _attempt(lambda: open_for_release(call.request, ipam).release(), failures)
-    if sandbox is not None:
-        sandbox.close()
+        if ipam is not None and not by_link:
+            _attempt(ipam.release, failures)
     _raise_failures(f"delete all of {owner.ifname}", failures)
+
+
+def _releaser(call: Call, conf: ReleaseConf, failures: list[Exception]) -> Releaser | None:
+    found = _ipam_call(call, conf)
+    opened: list[Releaser] = []
+    if found is not None:
+        _attempt(lambda: opened.append(open_for_release(call.request, found)), failures)
+    return opened[0] if opened else None
 
 
 def _release_firewall(call: Call, owner: Owner) -> None:
@@ -302,7 +318,7 @@ def check(call: Call) -> None:
     ipam = _open_ipam(call, conf)
     want = desired(conf, owner, mac=None, result=previous)
     macs = {each.name: each.mac for each in previous.interfaces}
-    with _open_sandbox(call) as sandbox, _site(call, sandbox) as site:
+    with _site(call, call.sandbox.open()) as site:
         port = bridge.check(
             site,
             want,
@@ -349,12 +365,15 @@ def collect(call: Call) -> None:
     valid = parse_valid_attachments(call.root)
     keep = frozenset(Owner.of(conf.name, *each).tag for each in valid)
     failures: list[Exception] = []
+    ipam = _releaser(call, conf, failures)
+    by_link = ipam is not None and ipam.releases_by_link
+    if ipam is not None and by_link:
+        _attempt(lambda: ipam.collect(valid), failures)
     with _site(call, None) as site:
         _attempt(lambda: bridge.collect(site, conf.name, keep), failures)
     _attempt(lambda: _collect_firewall(call, conf, keep), failures)
-    ipam = _ipam_call(conf)
-    if ipam is not None:
-        _attempt(lambda: open_for_release(call.request, ipam).collect(valid), failures)
+    if ipam is not None and not by_link:
+        _attempt(lambda: ipam.collect(valid), failures)
     _raise_failures(f"collect all stale attachments of {conf.name}", failures)
 
 

@@ -11,11 +11,12 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
+from spanbridge.base import log
 from spanbridge.base.errors import (
     Code,
     DelegateError,
@@ -23,7 +24,7 @@ from spanbridge.base.errors import (
     NotReadyError,
     VersionError,
 )
-from spanbridge.ipam import IpamCall, IpamPreview
+from spanbridge.ipam import BUILT_IN, IpamCall, IpamPlace, IpamPreview
 from spanbridge.model.reader import Node, parse_object
 from spanbridge.model.request import Request
 from spanbridge.model.result import CniResult, parse_result
@@ -72,20 +73,25 @@ def find_program(name: str, path: tuple[str, ...]) -> str:
     raise DelegateError(
         f"cannot run IPAM plugin {name!r}: no such program in "
         f"{', '.join(path) or 'CNI_PATH, which is empty'}",
-        hint="install it there, or correct ipam.type; built in are host-local and static",
+        hint=f"install it there, or correct ipam.type; built in are {', '.join(BUILT_IN)}",
     )
 
 
-def run(program: str, verb: str, request: Request) -> Answer:
+def run(program: str, verb: str, request: Request, place: IpamPlace) -> Answer:
     """
-    Execute the program on the exact bytes that we were given.
+    Execute the program on the exact bytes that we were given, in the caller's namespace.
 
     Raises:
         DelegateError: It cannot be started, or does not end in time; then it is killed
             with all the processes that it started.
     """
     name = os.path.basename(program)
-    process = _start(program, dict(request.environ) | {"CNI_COMMAND": verb})
+    environ = dict(request.environ) | {"CNI_COMMAND": verb}
+    if place.sandbox is not None and request.netns:
+        environ["CNI_NETNS"] = place.sandbox.path_here()
+    # A child is born into the namespace of the thread that forks it.
+    start = partial(_start, program, environ)
+    process = start() if place.host is None else place.host.run(start)
     try:
         stdout, stderr = process.communicate(request.stdin, timeout=TIMEOUTS_S[verb])
     except BaseException as exc:
@@ -171,8 +177,12 @@ def _addressing(root: Node) -> Node:
 class Delegate:
     """A program that manages addresses."""
 
+    needs_link: Final = True
+    releases_by_link: Final = False
+
     def __init__(self, request: Request, call: IpamCall) -> None:
         self._request = request
+        self._place = call.place
         self._name = call.ipam.type
         self._version = call.cni_version
         if request.verb == "ADD":
@@ -180,11 +190,11 @@ class Delegate:
 
     def _run(self, verb: str) -> bytes:
         program = find_program(self._name, self._request.path)
-        answer = run(program, verb, self._request)
+        answer = run(program, verb, self._request, self._place)
         if answer.status:
             raise failure(self._name, verb, answer)
         if answer.stderr:
-            sys.stderr.write(answer.stderr + "\n")
+            log.relay(answer.stderr)
         return answer.stdout
 
     def _knows(self, verb: str) -> bool:

@@ -182,6 +182,16 @@ class Static(NamedTuple):
     dns: Dns = Dns()
     unknown: tuple[UnknownKey, ...] = ()
 
+    @property
+    def needs_link(self) -> bool:
+        """Nothing is sent."""
+        return False
+
+    @property
+    def releases_by_link(self) -> bool:
+        """Nothing is sent."""
+        return False
+
     def add(self) -> CniResult:
         """Answer the configured addresses."""
         return CniResult(ips=self.addresses, routes=self.routes, dns=self.dns)
@@ -208,12 +218,11 @@ class Static(NamedTuple):
                     hint="the configuration changed after ADD: delete and add the attachment",
                 )
             found = gateways[each.address]
-            if (parse_ip(found, "") if found else None) != (
-                parse_ip(each.gateway, "") if each.gateway else None
-            ):
+            # Where none is named, the bridge may have filled in the network's first address.
+            if each.gateway and (not found or parse_ip(found, "") != parse_ip(each.gateway, "")):
                 raise MismatchError(
                     f"cannot confirm the gateway of {each.address}: prevResult has "
-                    f"{found or 'none'}, the configuration {each.gateway or 'none'}",
+                    f"{found or 'none'}, the configuration {each.gateway}",
                     hint="the configuration changed after ADD: delete and add the attachment",
                 )
 

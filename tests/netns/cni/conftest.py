@@ -315,3 +315,29 @@ def elements(nft_json: AskTool) -> Callable[[Netns], list[str]]:
         return [json.dumps(one) for each in holders for one in each.get("elem", [])]
 
     return read
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[Netns, str], Callable[[], str]]]:
+    """Starts a Python text that says "ready" first; the function returned gives its next line."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(netns: Netns, source: str) -> Callable[[], str]:
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", netns.name, sys.executable, "-IS", "-c", source],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+
+        def rest() -> str:
+            return process.communicate(timeout=WAIT_S)[0].strip()
+
+        return rest
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -162,6 +162,15 @@ def test_the_command_in_the_answer_mends_what_was_found(
     assert cni.check(conf, pod, result).result is None
 
 
+def test_a_gateway_that_nobody_named_is_confirmed(cni: Cni, conf: MakeConf, pod: Netns) -> None:
+    ipam = {"type": "static", "addresses": [{"address": "10.1.2.9/24"}]}
+    unnamed = conf(ipam=ipam, isGateway=True)
+    result = cni.add(unnamed, pod)
+    assert result["ips"][0]["gateway"] == "10.1.2.1"
+
+    assert cni.check(unnamed, pod, result).result is None
+
+
 def test_a_reservation_that_is_gone_is_found(
     cni: Cni,
     layer3: MakeConf,

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,43 @@ def test_help_imports_no_command_and_no_table_drawing() -> None:
 
 def test_the_cni_commands_do_not_import_the_lab() -> None:
     assert not any(name.startswith("spanbridge.lab") for name in _imported("cni", "--help"))
+
+
+def test_cni_install_puts_shims_and_one_one_shot_program(tmp_path: Path) -> None:
+    done = _run("cni", "install", "--bin-dir", str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    names = ["bridge", "host-local", "static", "dhcp"]
+    assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
+    assert {path.name for path in tmp_path.iterdir()} == {*names, ".spanbridge-oneshot"}
+    assert (tmp_path / "dhcp").read_bytes().startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize(("option", "start"), [("--no-shim", b"#!"), ("--no-oneshot", b"\x7fELF")])
+def test_cni_install_leaves_out_what_is_not_wanted(
+    tmp_path: Path, option: str, start: bytes
+) -> None:
+    assert _run("cni", "install", "--bin-dir", str(tmp_path), option).returncode == 0
+    assert len(list(tmp_path.iterdir())) == 4
+    assert (tmp_path / "bridge").read_bytes().startswith(start)
+
+
+def test_cni_install_of_nothing_is_a_usage_error(tmp_path: Path) -> None:
+    done = _run("cni", "install", "--bin-dir", str(tmp_path / "bin"), "--no-shim", "--no-oneshot")
+
+    assert done.returncode == 2
+    assert not (tmp_path / "bin").exists()
+
+
+def test_cni_install_says_when_there_is_no_shim(tmp_path: Path) -> None:
+    code = (
+        "import sys, spanbridge.cni.install as module; module.built_shim = lambda: None;"
+        "from spanbridge.cli import main; main(sys.argv[1:])"
+    )
+    words = ["cni", "install", "--bin-dir", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=15, check=True
+    )
+
+    assert "one-shot program only" in done.stderr
+    assert (tmp_path / "bridge").read_bytes().startswith(b"#!")

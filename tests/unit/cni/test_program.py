@@ -2,6 +2,7 @@
 """The one-shot program from outside: what it prints, where, and its exit status."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -220,6 +221,22 @@ def test_a_closed_standard_input_is_answered_too(
 
     assert (done.returncode, done.stderr) == (status, b"")
     assert expected in {answer["cniVersion"], answer.get("code")}
+
+
+def test_the_shim_says_by_which_name_it_was_called(programs: Programs) -> None:
+    outcome = programs.call("", environ={"SPANBRIDGE_PROGRAM": "dhcp"})
+
+    assert outcome.stderr.startswith("CNI dhcp plugin of Spanbridge ")
+
+
+def test_a_delegate_does_not_inherit_the_name_that_the_shim_was_called_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SPANBRIDGE_PROGRAM", "bridge")
+    monkeypatch.delenv("CNI_COMMAND", raising=False)
+    program.main()
+
+    assert "SPANBRIDGE_PROGRAM" not in os.environ
 
 
 @pytest.mark.parametrize("environ", [{}, {"CNI_COMMAND": ""}], ids=["unset", "empty"])

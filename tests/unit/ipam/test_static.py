@@ -151,6 +151,13 @@ def test_check_finds_a_difference(opened: Opened, address: tuple[str, str]) -> N
         opened(ONE, {"verb": "CHECK"}).check(_previous(address))
 
 
+def test_check_does_not_ask_for_a_gateway_that_nobody_named(opened: Opened) -> None:
+    unnamed = {"type": "static", "addresses": [{"address": "10.10.0.5/24"}]}
+    ipam = opened(unnamed, {"verb": "CHECK"})
+
+    ipam.check(_previous(("10.10.0.5/24", "10.10.0.1")))
+
+
 def test_check_needs_the_previous_result(opened: Opened) -> None:
     with pytest.raises(ConfigError) as caught:
         opened(ONE, {"verb": "CHECK"}).check(None)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``isGateway`` in a VLAN: the interface ``<bridge>.<vlan>``, whoever made it."""
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,15 @@ WRONG: Final = {
         "ip link add link br1 name br0.100 type vlan id 100",
     ],
 }
+PORT: Final = f"veth{hashlib.sha256(b'gateway' + bytes(1) + b'br0.100').hexdigest()[:8]}"
+KILLED: Final = {
+    "made": ["ip link add br0.100 type veth peer name {port}"],
+    "marked": [
+        "ip link add br0.100 type veth peer name {port}",
+        "ip link set br0.100 alias 'sb1:gateway of VLAN 100 of br0'",
+    ],
+}
+"""What an ADD leaves when it is killed between the steps of making the pair."""
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +168,24 @@ def test_a_gateway_port_that_kept_vlan_1_is_put_right(world: "World") -> None:
     attached = world.attach(world.host_local(vlan=100, isGateway=True))
     assert world.vlans("old") == [f"100 {NATIVE}"]
     assert world.check(attached) is None
+
+
+@pytest.mark.parametrize("lines", KILLED.values(), ids=KILLED)
+def test_an_add_finishes_the_gateway_of_a_killed_one(world: "World", lines: list[str]) -> None:
+    world.sh(FILTERING, *(line.format(port=PORT) for line in lines))
+    attached = world.attach(world.host_local(vlan=100, isGateway=True))
+    assert gateway_port(world) == PORT
+    assert world.vlans(PORT) == [f"100 {NATIVE}"]
+    assert attached.pod.ping("10.9.0.1")
+    assert world.check(attached) is None
+
+
+@pytest.mark.parametrize("lines", KILLED.values(), ids=KILLED)
+def test_gc_removes_the_gateway_of_a_killed_add(world: "World", lines: list[str]) -> None:
+    world.sh(FILTERING, *(line.format(port=PORT) for line in lines))
+    conf = world.host_local(vlan=100, isGateway=True, **{"cni.dev/valid-attachments": []})
+    world.cni.call("GC", conf).result  # noqa: B018
+    assert set(world.links()) == {"br0"}
 
 
 def test_first_attachments_at_once_share_one_gateway(world: "World") -> None:

@@ -57,6 +57,9 @@ def open_host_local_for_release(
 class HostLocalFiles:
     """Giving back, which needs to know nothing but where the files are."""
 
+    needs_link: Final = False
+    releases_by_link: Final = False
+
     def __init__(self, store: Store, holder: Holder) -> None:
         self._store = store
         self._holder = holder

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The agent's log: events on standard error, each with the call that it belongs to.
+
+What the plugin says in a call goes two ways: into this log, with the call's fields
+bound to it, and into the answer, word for word as the one-shot program prints it.
+"""
+
+import contextlib
+import contextvars
+import logging
+import sys
+from collections.abc import Iterator, MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+
+from spanbridge.base import log
+
+FORMATS: Final = ("text", "json")
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+LOG: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
+"""The agent's logger: ``LOG.info("event", field=value)``."""
+
+_said: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("said", default=None)
+
+
+def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> None:
+    """
+    Set the log up, and lead the plugin's events into it.
+
+    Args:
+        log_format: One of ``FORMATS``; text is logfmt, as the one-shot program writes.
+        level: One of ``LEVELS``; what is below it is dropped.
+        stream: Where to; standard error when omitted.
+    """
+    last = _to_text if log_format == "text" else _to_json()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("msg"),
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    log.sink = _sink
+    log.relay = _relay
+
+
+_FIRST: Final = ("time", "level", "msg")
+
+
+def _to_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    first = [(key, event.pop(key)) for key in _FIRST if key in event]
+    return log.render_pairs([*first, *event.items()])
+
+
+def _to_json() -> structlog.processors.JSONRenderer:
+    return structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+
+
+def _sink(level: str, event: str, fields: dict[str, object]) -> None:
+    said = _said.get()
+    if said is not None:
+        said.append(log.render_event(level, event, fields))
+    LOG.log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+
+
+def _relay(text: str) -> None:
+    said = _said.get()
+    if said is not None:
+        said.append(text + "\n")
+    LOG.info("another program said", text=text)
+
+
+@contextlib.contextmanager
+def of_call(**fields: str) -> Iterator[list[str]]:
+    """
+    Bind a call's fields to every event of the block, in this thread.
+
+    Yields:
+        What the plugin says: lines for the caller's standard error.
+    """
+    said: list[str] = []
+    token = _said.set(said)
+    try:
+        with structlog.contextvars.bound_contextvars(**{k: v for k, v in fields.items() if v}):
+            yield said
+    finally:
+        _said.reset(token)

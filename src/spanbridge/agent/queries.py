@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the agent tells about itself.
+
+A query is a call of the program ``agent``, with ``SPANBRIDGE_QUERY`` in its strings.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from spanbridge import __version__
+from spanbridge.agent.calls import SUCCESS, Outcome, refuse
+from spanbridge.agent.dispatch import Dispatcher, Ticket
+from spanbridge.agent.journal import Attachment, Journal
+from spanbridge.agent.parts import Leasing
+from spanbridge.agent.receive import Request
+from spanbridge.agent.settings import Settings
+from spanbridge.agent.stale import Stale, find_stale, observe_namespaces, open_host
+from spanbridge.agent.tally import Tally
+from spanbridge.base.errors import CallError, SpanbridgeError
+from spanbridge.model.frames import AnswerFrame, CallFrame
+
+PROGRAM: Final = "agent"
+VARIABLE: Final = "SPANBRIDGE_QUERY"
+QUERIES: Final = ("status", "attachments", "leases", "gc")
+
+_AT_ONCE: Final = 32
+"""Attachments that gc undoes at a time: enough for their links to be removed together."""
+
+Json = dict[str, object]
+
+
+def render_status(tally: Tally) -> Json:
+    """Show the figures of calls; pure."""
+    calls: dict[str, Json] = {}
+    for (verb, _, code), number in sorted(tally.calls.items()):
+        one = calls.setdefault(verb, {"total": 0, "failed": 0})
+        one["total"] = int(str(one["total"])) + number
+        one["failed"] = int(str(one["failed"])) + (number if code != SUCCESS else 0)
+    return {
+        "calls": calls,
+        "inFlight": tally.in_flight,
+        "abandoned": tally.abandoned,
+        "overloads": tally.overloads,
+        "malformed": tally.malformed,
+        "late": tally.late,
+        "refused": tally.refused,
+    }
+
+
+def render_attachment(attachment: Attachment) -> Json:
+    """Show one attachment; pure."""
+    owner = attachment.owner
+    return {
+        "network": owner.network,
+        "containerId": owner.container_id,
+        "ifname": owner.ifname,
+        "netns": attachment.netns,
+        "addresses": attachment.addresses,
+        "attached": attachment.attached_s,
+    }
+
+
+class Queries:
+    """
+    Answers queries; used on the event loop only.
+
+    Args:
+        settings: Where things are.
+        dispatcher: Runs what blocks, and the DELs of gc.
+        journal: What was promised.
+        leasing: What is shown of leases.
+        tally: Figures.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        *,
+        journal: Journal,
+        leasing: Leasing,
+        tally: Tally,
+    ) -> None:
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._journal = journal
+        self._leasing = leasing
+        self._tally = tally
+        self._started = time.monotonic()
+
+    async def answer(self, frame: CallFrame) -> AnswerFrame:
+        """Answer one query with a JSON document, or an error as a verb would."""
+        table: Mapping[str, Callable[[], Awaitable[object]]] = {
+            "status": self.status,
+            "attachments": self._attachments,
+            "leases": self._leases,
+            "gc": self._collect,
+        }
+        asked = frame.environ.get(VARIABLE, "")
+        if asked not in table:
+            return refuse(
+                CallError(
+                    f"cannot answer {asked!r}: no such query", hint=f"one of {', '.join(QUERIES)}"
+                )
+            )
+        try:
+            document = await table[asked]()
+        except SpanbridgeError as exc:
+            return refuse(exc)
+        rendered = await self._dispatcher.in_thread(lambda: json.dumps(document).encode())
+        return AnswerFrame(0, rendered + b"\n", b"")
+
+    async def status(self) -> Json:
+        """Describe the whole agent."""
+        facts = await self._dispatcher.in_thread(self._leasing.facts)
+        places = self._settings.places
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "uptimeSeconds": round(time.monotonic() - self._started, 3),
+            "socket": str(places.socket),
+            "runDir": str(places.run_dir),
+            "stateDir": str(places.state_dir),
+            "metrics": self._settings.metrics,
+            "attachments": len(self._journal),
+            "leases": Counter(str(one.get("state", "")) for one in facts),
+            **render_status(self._tally),
+        }
+
+    async def _attachments(self) -> list[Json]:
+        return [render_attachment(each) for each in self._journal.all()]
+
+    async def _leases(self) -> object:
+        return await self._dispatcher.in_thread(self._leasing.facts)
+
+    async def _collect(self) -> Json:
+        """Undo every attachment whose sandbox is gone."""
+        known = self._journal.all()
+        alive = await self._dispatcher.in_thread(observe_namespaces)
+        stale = await self._dispatcher.in_thread(lambda: find_stale(known, alive))
+        seats = asyncio.Semaphore(_AT_ONCE)
+
+        async def undo(one: Stale) -> Json:
+            async with seats:
+                told = render_attachment(one.attachment) | {"cause": one.cause}
+                return told | await self._undo(one, alive)
+
+        results = await asyncio.gather(*map(undo, stale))
+        return {
+            "kept": len(known) - len(stale),
+            "collected": [each for each in results if "error" not in each],
+            "failed": [each for each in results if "error" in each],
+        }
+
+    async def _undo(self, one: Stale, alive: Mapping[tuple[int, int], str]) -> Json:
+        """Run the DEL that the runtime never sent; an error goes under the key ``error``."""
+        try:
+            caller = await self._dispatcher.in_thread(lambda: open_host(one.attachment, alive))
+            request = Request(_delete_frame(one.attachment), caller, None)
+            outcome = await self._dispatcher.run(request, Ticket())
+        except SpanbridgeError as exc:
+            return {"error": {"code": int(exc.code), "msg": exc.message}}
+        return _failure(outcome)
+
+
+def _failure(outcome: Outcome | None) -> Json:
+    if outcome is None or outcome.code == SUCCESS:
+        return {}
+    return {"error": json.loads(outcome.answer.stdout)}
+
+
+def _delete_frame(attachment: Attachment) -> CallFrame:
+    owner = attachment.owner
+    environ = {
+        "CNI_COMMAND": "DEL",
+        "CNI_CONTAINERID": owner.container_id,
+        "CNI_IFNAME": owner.ifname,
+        # The path may lead to another pod's namespace by now.
+        "CNI_NETNS": "",
+        "CNI_ARGS": attachment.args,
+        "CNI_PATH": attachment.path,
+    }
+    return CallFrame(attachment.program, environ, attachment.config, caller=True, sandbox=False)
