@@ -3,7 +3,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,15 +20,15 @@ SHORT = {"lease_s": 8, "t1_s": 1, "t2_s": 4}
 
 
 @pytest.fixture
-def scripted(make_pod: MakePod, node: Netns, scripted_dhcp: StartScripted) -> ScriptedServer:
+def scripted(lan: Netns, scripted_dhcp: StartScripted) -> ScriptedServer:
     """The scripted server on the pods' bridge."""
-    return scripted_dhcp(node, "br0")
+    return scripted_dhcp(lan, "br0")
 
 
 @pytest.fixture
-def dnsmasq(make_pod: MakePod, node: Netns, dhcp_server: StartDnsmasq) -> Dnsmasq:
+def dnsmasq(lan: Netns, dhcp_server: StartDnsmasq) -> Dnsmasq:
     """Dnsmasq on the pods' bridge."""
-    return dhcp_server(node, "br0", first="10.9.0.50", last="10.9.0.60")
+    return dhcp_server(lan, "br0", first="10.9.0.50", last="10.9.0.60")
 
 
 def edit(keeper: Keeper, **fields: Any) -> None:  # noqa: ANN401  # JSON
@@ -65,8 +64,8 @@ def test_a_lease_is_renewed_by_the_next_agent_with_the_same_address(
     second = start_keeper()
     seen = scripted.wait_for("renewing")
     assert seen["src_ip"] == lease.granted.address
-    wait_until(lambda: second.find().renewed > lease.renewed, what="the renewal")
-    assert second.find().acquired == lease.acquired
+    wait_until(lambda: second.held().renewed > lease.renewed, what="the renewal")
+    assert second.held().acquired == lease.acquired
     assert second.changes == []
 
 
@@ -93,7 +92,7 @@ def test_a_lease_of_another_boot_is_confirmed(
     second = start_keeper()
     seen = scripted.wait_for("rebooting")
     assert (seen["requested"], seen["ciaddr"]) == ("10.9.0.10", "0.0.0.0")  # noqa: S104
-    wait_until(lambda: second.find().boot_id == lease.boot_id, what="the confirmation")
+    wait_until(lambda: second.held().boot_id == lease.boot_id, what="the confirmation")
 
 
 def test_an_expired_lease_is_taken_off_the_pod_and_sought_anew(
@@ -107,7 +106,7 @@ def test_an_expired_lease_is_taken_off_the_pod_and_sought_anew(
     wait_until(lambda: len(second.changes) == 2, what="loss and gain")
     assert second.changes == [("10.9.0.10", None), (None, "10.9.0.10")]
     assert len(scripted.seen("discover")) == 2
-    assert second.find().renewed > lease.renewed
+    assert second.held().renewed > lease.renewed
 
 
 def test_a_lease_that_was_lost_before_the_kill_is_sought_anew(
@@ -186,8 +185,9 @@ def test_another_interface_of_the_same_owner_ends_the_former_lease(
     assert former.mac in dnsmasq.log("DHCPRELEASE")[0]
 
 
+@pytest.mark.usefixtures("scripted")
 def test_a_sandbox_is_not_kept_alive_by_its_lease(
-    make_pod: MakePod, scripted: ScriptedServer, keeper: Keeper, node: Netns
+    make_pod: MakePod, keeper: Keeper, node: Netns
 ) -> None:
     pod = make_pod()
     keeper.acquire(pod, probe="fast")
@@ -196,8 +196,9 @@ def test_a_sandbox_is_not_kept_alive_by_its_lease(
     wait_until(lambda: pod.port not in run(*ports), what="the namespace and its veth to go")
 
 
+@pytest.mark.usefixtures("scripted")
 def test_a_damaged_file_costs_its_own_lease_only(
-    make_pod: MakePod, scripted: ScriptedServer, start_keeper: StartKeeper
+    make_pod: MakePod, start_keeper: StartKeeper
 ) -> None:
     first = start_keeper()
     first.acquire(make_pod(), "c1")
