@@ -24,11 +24,11 @@ SERVER = "10.9.0.1"
 
 
 @pytest.fixture
-def server(make_pod: MakePod, node: Netns, dhcp_server: StartDnsmasq) -> StartServer:
+def server(lan: Netns, dhcp_server: StartDnsmasq) -> StartServer:
     """Starts dnsmasq on the pods' bridge."""
 
     def start(*options: str, first: str = "10.9.0.50", last: str = "10.9.0.250") -> Dnsmasq:
-        return dhcp_server(node, "br0", first=first, last=last, options=options)
+        return dhcp_server(lan, "br0", first=first, last=last, options=options)
 
     return start
 
@@ -148,7 +148,7 @@ def test_without_a_server_the_error_says_that_nobody_answered(
     make_pod: MakePod, keeper: Keeper
 ) -> None:
     pod = make_pod()
-    with pytest.raises(AddressError, match="no DHCP server made an offer within 1.5 s") as caught:
+    with pytest.raises(AddressError, match=r"no DHCP server made an offer within 1\.5 s") as caught:
         keeper.acquire(pod, timeout=1.5)
     assert caught.value.code is Code.ADDRESS_UNAVAILABLE
     assert keeper.journal() == []
