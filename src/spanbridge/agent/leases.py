@@ -190,7 +190,7 @@ class Leases:
             cause = "it has no end" if task.lease is not None else "no address is leased now"
         task.forget(waiter)
         waiter.cancel()
-        return {**task.facts(), "renewed": not cause, "cause": cause}
+        return {**task.facts(), "asked": {"renewed": not cause, "cause": cause}}
 
     # ------------------------------------------------------------ the callers' side
 

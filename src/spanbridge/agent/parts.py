@@ -27,7 +27,8 @@ class Leasing(Protocol):
         Have every lease renewed now; on the event loop.
 
         Returns:
-            As `facts`, and in each object ``renewed``, and ``cause`` where it is false.
+            As `facts`; the key ``asked`` of each has ``renewed``, and ``cause`` where
+            that is false.
         """
 
 
