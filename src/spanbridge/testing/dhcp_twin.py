@@ -169,10 +169,16 @@ class _Leap(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop on which a wait takes no time."""
+    """
+    An event loop on which a wait takes no time.
+
+    Attributes:
+        slept: Seconds that the machine slept: clocks ran on, timers of loops did not.
+    """
 
     def __init__(self) -> None:
         self._leap: Final = _Leap()
+        self.slept = 0.0
         super().__init__(self._leap)
 
     def time(self) -> float:
@@ -182,7 +188,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     @property
     def clock(self) -> Clock:
         """The same time, as our code asks for it."""
-        return Clock(wall=lambda: self.time() + 1000.0, boot=self.time)
+        return Clock(
+            wall=lambda: self.time() + self.slept + 1000.0, boot=lambda: self.time() + self.slept
+        )
 
 
 def run_virtually(main: Callable[[VirtualLoop], Coroutine[Any, Any, _T]]) -> _T:

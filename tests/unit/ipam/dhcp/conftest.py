@@ -3,7 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -150,15 +150,16 @@ def drive() -> type[Drive]:
 def grant() -> Callable[..., Granted]:
     """What server 10.0.0.1 gives: 10.0.0.5/24 for an hour, if not told else."""
 
-    def make(address: str = "10.0.0.5", lease_s: int | None = 3600, **more: Any) -> Granted:  # noqa: ANN401
-        times = {"t1_s": None, "t2_s": None}
+    def make(
+        address: str = "10.0.0.5",
+        *,
+        lease_s: int | None = 3600,
+        t1_s: float | None = None,
+        t2_s: float | None = None,
+        server_id: str = "10.0.0.1",
+    ) -> Granted:
         if lease_s is not None:
-            times = {"t1_s": lease_s * 0.5, "t2_s": lease_s * 0.875}
-        return Granted(
-            **{"address": address, "prefix_length": 24, "server_id": "10.0.0.1"}
-            | {"lease_s": lease_s}
-            | times
-            | more
-        )
+            t1_s, t2_s = t1_s or lease_s * 0.5, t2_s or lease_s * 0.875
+        return Granted(address, 24, server_id, lease_s=lease_s, t1_s=t1_s, t2_s=t2_s)
 
     return make

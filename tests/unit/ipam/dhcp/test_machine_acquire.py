@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Getting an address, in virtual time."""
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from spanbridge.ipam.dhcp.session import (
     State,
     Tally,
 )
-from spanbridge.ipam.dhcp.timing import PROBE_FAST, PROBE_OFF, PROBE_RFC
+from spanbridge.ipam.dhcp.timing import PROBE_FAST, PROBE_OFF, PROBE_RFC, ProbeProfile
 
 if TYPE_CHECKING:
     from .conftest import Drive
@@ -54,7 +55,7 @@ def test_repetitions_are_spread_by_up_to_a_second(
     for _ in range(len(gaps) + 1):
         run.tick()
     times = run.sent(Sending.DISCOVER)
-    assert [round(b - a, 3) for a, b in zip(times, times[1:], strict=False)] == gaps
+    assert [round(b - a, 3) for a, b in itertools.pairwise(times)] == gaps
 
 
 def test_a_repeated_discover_keeps_its_transaction_and_counts_the_seconds(drive: NewDrive) -> None:
@@ -168,7 +169,7 @@ def test_the_rfc_profile_takes_the_times_of_rfc_5227(drive: NewDrive, grant: Gra
     ("profile", "wait"), [(PROBE_FAST, 1), (PROBE_RFC, 10)], ids=["fast", "rfc"]
 )
 def test_a_duplicate_is_declined_and_another_address_sought_later(
-    drive: NewDrive, grant: Grant, profile: Any, wait: int
+    drive: NewDrive, grant: Grant, profile: ProbeProfile, wait: int
 ) -> None:
     run = drive(profile)
     run.tick()

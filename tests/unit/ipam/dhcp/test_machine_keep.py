@@ -244,6 +244,7 @@ def test_a_lease_of_another_boot_is_confirmed_by_any_server(drive: NewDrive, gra
     assert isinstance(sent, Send)
     assert (sent.what, sent.address, sent.server_id) == (Sending.REBOOT, "10.0.0.5", "")
     tally, after = run.hear(On.ACK, grant(server_id="10.0.0.9"))
+    assert tally is Tally.RENEWAL
     assert isinstance(after, Bind)
     assert after.held.requested_at == 1000
 

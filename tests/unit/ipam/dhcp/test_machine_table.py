@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of transitions as a whole."""
 
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from spanbridge.ipam.dhcp import machine
 from spanbridge.ipam.dhcp.options import Granted
 from spanbridge.ipam.dhcp.session import At, Event, On, Send, Sending, Session, State
-from spanbridge.ipam.dhcp.timing import PROBE_FAST, PROBE_OFF, PROBE_RFC, Held
+from spanbridge.ipam.dhcp.timing import PROBE_FAST, PROBE_OFF, PROBE_RFC, Held, ProbeProfile
 
 if TYPE_CHECKING:
     from .conftest import Drive
@@ -74,11 +75,9 @@ EVENTS = st.tuples(
     st.integers(0, 2**16),
 )
 def test_no_order_of_events_leads_astray(
-    events: list[tuple[On, bool, str, str, float]], profile: Any, seed: int
+    events: list[tuple[On, bool, str, str, float]], profile: ProbeProfile, seed: int
 ) -> None:
-    import random
-
-    chance, now = random.Random(seed).random, 100.0
+    chance, now = random.Random(seed).random, 100.0  # noqa: S311  # a test
     session = machine.begin(profile, At(now, chance))
     for on, ours, server, address, pause in events:
         if on is On.TICK and session.wake is not None:
