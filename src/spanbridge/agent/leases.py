@@ -156,8 +156,11 @@ class Leases:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*(task.settle() for task in tasks))
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self._call_threads.shutdown(wait=False, cancel_futures=True)
+        # Sockets are closed there: each of them takes the kernel a while.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._loop.run_in_executor(None, self._threads.shutdown)
 
     def facts(self) -> list[dict[str, object]]:
         """Describe every lease, for a human; from any thread."""
