@@ -130,10 +130,10 @@ def launch_agent(place: Path, options: Sequence[str] = (), *, netns: Netns | Non
 def _wait_ready(manager: socket.socket, process: "subprocess.Popen[bytes]", log: Path) -> str:
     gone = os.pidfd_open(process.pid)
     try:
-        ready, _, _ = select.select([manager, gone], [], [], START_TIMEOUT_S)
+        ready, _, _ = select.select([manager.fileno(), gone], [], [], START_TIMEOUT_S)
     finally:
         os.close(gone)
-    if manager not in ready:
+    if manager.fileno() not in ready:
         process.kill()
         process.wait(STOP_TIMEOUT_S)
         raise AssertionError(f"the agent did not become ready: {log.read_text()}")

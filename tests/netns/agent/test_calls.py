@@ -40,7 +40,7 @@ def test_del_removes_it_and_the_address_is_free_again(
 
     assert port not in links(node)
     assert "eth0" not in links(pod)
-    assert not [p for p in (Path(conf["ipam"]["dataDir"]) / "net1").glob("10.1.2.*")]
+    assert not list((Path(conf["ipam"]["dataDir"]) / "net1").glob("10.1.2.*"))
 
 
 def test_del_without_a_sandbox_succeeds(agent_cni: AgentCni, pod: Netns, conf: Conf) -> None:
