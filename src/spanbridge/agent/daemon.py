@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import resource
 import signal
 from collections.abc import AsyncIterator
@@ -11,8 +12,10 @@ from typing import Final
 
 from spanbridge.agent import notify
 from spanbridge.agent.calls import Calls
+from spanbridge.agent.changes import LeaseChanges
 from spanbridge.agent.dispatch import Dispatcher
 from spanbridge.agent.journal import Journal
+from spanbridge.agent.leases import Leases
 from spanbridge.agent.listen import Listener, hold_lock, open_listener
 from spanbridge.agent.logs import LOG
 from spanbridge.agent.metrics import Figures, serving
@@ -22,7 +25,9 @@ from spanbridge.agent.queries import Queries
 from spanbridge.agent.server import Server
 from spanbridge.agent.settings import Settings
 from spanbridge.agent.tally import Tally
+from spanbridge.base import clock
 from spanbridge.base.errors import NodeError
+from spanbridge.bridge.gather import Gatherer
 
 OPEN_FILES: Final = 65536
 """Every call holds up to ten descriptors; the usual soft limit of 1024 is too few."""
@@ -67,10 +72,29 @@ def _open_journal(settings: Settings) -> Journal:
 
 
 @contextlib.asynccontextmanager
-async def _open_parts(settings: Settings) -> AsyncIterator[Parts]:
+async def _open_parts(settings: Settings, journal: Journal, tally: Tally) -> AsyncIterator[Parts]:
     """Start what calls are helped by; end it when no call runs any more."""
-    del settings
-    yield Parts()
+    places = settings.places
+    changes = LeaseChanges(journal, places.run_dir)
+    leases = Leases(
+        asyncio.get_running_loop(),
+        places.state_dir,
+        clock=clock.SYSTEM,
+        random=random.SystemRandom().random,
+        on_change=changes.on_change,
+        orphan_release=changes.orphan_release,
+    )
+    gatherer = Gatherer(expecting=lambda: tally.in_flight > 1)
+    try:
+        await leases.resume()
+    except OSError as exc:
+        raise NodeError(
+            f"cannot read the leases in {places.state_dir}: {exc.strerror}", hint="run as root"
+        ) from exc
+    try:
+        yield Parts(keeper=leases, remove_link=gatherer.remove, leases=leases)
+    finally:
+        await leases.close()
 
 
 async def _run(
@@ -80,7 +104,7 @@ async def _run(
     for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tally = Tally()
-    async with _open_parts(settings) as parts:
+    async with _open_parts(settings, journal, tally) as parts:
         calls = Calls(journal, settings.places.run_dir, parts=parts)
         dispatcher = Dispatcher(calls.run, limit=settings.limits.calls, tally=tally)
         queries = Queries(settings, dispatcher, journal=journal, leasing=parts.leases, tally=tally)

@@ -27,7 +27,7 @@ def _for_log(lease: Lease) -> dict[str, object]:
     granted, owner = lease.granted, lease.owner
     return {
         "network": owner.network,
-        "container": owner.container_id,
+        "containerId": owner.container_id,
         "interface": owner.ifname,
         "address": f"{granted.address}/{granted.prefix_length}",
         "server": granted.server_id,
@@ -123,17 +123,17 @@ class LeaseTask:
 
         return {
             "network": owner.network,
-            "container": owner.container_id,
+            "containerId": owner.container_id,
             "ifname": owner.ifname,
             "netns": self.subject.place.netns_path,
             "mac": self.subject.place.mac,
             "state": session.state.value,
             "address": f"{lease.granted.address}/{lease.granted.prefix_length}" if lease else "",
             "server": lease.granted.server_id if lease else "",
-            "t1_s": left(held.renew_at) if held else None,
-            "t2_s": left(held.rebind_at) if held else None,
-            "expiry_s": left(held.expires_at) if held else None,
-            **{tally.value: counts.tally[tally] for tally in Tally},
+            "renewInSeconds": left(held.renew_at) if held else None,
+            "rebindInSeconds": left(held.rebind_at) if held else None,
+            "expiresInSeconds": left(held.expires_at) if held else None,
+            **{_camel(tally.value): counts.tally[tally] for tally in Tally},
             "malformed": counts.malformed,
         }
 
@@ -316,3 +316,9 @@ class LeaseTask:
             args=self.subject.args,
             server_mac=self._client.server_mac,
         )
+
+
+def _camel(name: str) -> str:
+    """Spell the name of a metric as a JSON key."""
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))

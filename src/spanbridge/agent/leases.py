@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from spanbridge.agent.lease_journal import (
     DIRECTORY,
@@ -244,9 +244,10 @@ class Leases:
             task.taken = True
             return task.lease
         waiter, abandoned = task.wait(), asyncio.ensure_future(gave_up.wait())
+        either: set[asyncio.Future[Any]] = {waiter, abandoned}
         try:
             await asyncio.wait(
-                {waiter, abandoned},
+                either,
                 timeout=max(0.0, deadline - self._loop.time()),
                 return_when=asyncio.FIRST_COMPLETED,
             )

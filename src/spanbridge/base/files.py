@@ -74,8 +74,7 @@ def locked(path: AnyPath, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None
     if not turn.acquire(timeout=timeout_s):
         raise _late(name, timeout_s)
     try:
-        os.makedirs(os.path.dirname(name) or ".", exist_ok=True, mode=0o755)
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _open_lock(name)
         try:
             pause = _PAUSE_S
             while not _try_lock(descriptor):
@@ -88,6 +87,15 @@ def locked(path: AnyPath, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None
             os.close(descriptor)
     finally:
         turn.release()
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True, mode=0o755)
+        return os.open(path, flags, 0o600)
 
 
 def _late(path: str, timeout_s: float) -> RetryError:

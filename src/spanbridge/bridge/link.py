@@ -9,7 +9,7 @@ from spanbridge.base.errors import Code, KernelError, NodeError
 from spanbridge.base.names import IfIndex, IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge.site import Site, random_mac
-from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState
+from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState, SandboxState
 from spanbridge.model.owner import PREFIX, Owner, network_tag
 from spanbridge.rtnl import (
     Link,
@@ -68,13 +68,14 @@ def refuse_unsuitable(found: Link | None, want: BridgeState) -> None:
     """
     if found is None:
         return
-    if found.bridge is None:
+    info = found.bridge
+    if info is None:
         raise _unsuitable(
             f"bridge {want.name}",
             f"the link of this name is of kind {found.kind or 'device'!r}",
             'name another "bridge", or remove that link',
         )
-    if want.vlan_filtering and not found.bridge.vlan_filtering:
+    if want.vlan_filtering and not info.vlan_filtering:
         raise _unsuitable(
             f"bridge {want.name}",
             "it does not filter VLANs, so vlan and vlanTrunk would have no effect",
@@ -157,33 +158,32 @@ def is_ready(port: Link, owner: Owner) -> bool:
     return port.alias.startswith(f"{owner.tag} {READY}")
 
 
-def _refuse_existing(site: Site, want: DesiredAttachment) -> None:
-    """Refuse a second ADD; clear away what a killed one left."""
-    inside = site.inside.link(want.sandbox.ifname)
-    port = port_of(site.node, want.owner)
-    if port is not None and not is_ready(port, want.owner):
-        site.node.request(del_link(index=port.index), tolerate=_GONE)
-        inside = site.inside.link(want.sandbox.ifname)
-        port = None
-    if inside is not None or port is not None:
-        where = (
-            f"it is in {site.sandbox_path} already" if inside else "its host port exists already"
-        )
-        raise NodeError(
-            f"cannot add interface {want.sandbox.ifname}: {where}",
-            hint="DEL this attachment first, or use another CNI_IFNAME",
-            code=Code.INTERFACE_EXISTS,
-        )
+def _exists(want: DesiredAttachment, where: str) -> NodeError:
+    return NodeError(
+        f"cannot add interface {want.sandbox.ifname}: {where}",
+        hint="DEL this attachment first, or use another CNI_IFNAME",
+        code=Code.INTERFACE_EXISTS,
+    )
 
 
-def _free_port_name(node: Rtnl, owner: Owner) -> IfName:
-    for attempt in range(PORT_NAMES):
-        name = owner.port_name(attempt)
-        if node.link(name) is None:
-            return name
+def _free_port_name(node: Rtnl, want: DesiredAttachment) -> IfName:
+    """Name the host port. Refuse a second ADD; clear away what a killed one left."""
+    owner = want.owner
+    names = [owner.port_name(attempt) for attempt in range(PORT_NAMES)]
+    free = []
+    for name, found in zip(names, node.links_named(names), strict=True):
+        if found is None:
+            free.append(name)
+        elif found.kind == "veth" and _may_be_ours(found, owner):
+            if is_ready(found, owner):
+                raise _exists(want, "its host port exists already")
+            node.request(del_link(index=found.index), tolerate=_GONE)
+            free.append(name)
+    if free:
+        return free[0]
     raise NodeError(
         f"cannot name the host port: {PORT_NAMES} candidates are taken",
-        hint=f"look at: ip link show {owner.port_name()}",
+        hint=f"look at: ip link show {names[0]}",
         code=Code.INTERFACE_EXISTS,
     )
 
@@ -211,9 +211,10 @@ def port_messages(port: IfIndex, want: PortState, *, default_pvid: int) -> list[
 
 def default_pvid(bridge: Link) -> int:
     """Return the VLAN that a new port of ``bridge`` is given; 0 for none."""
-    if bridge.bridge is None or not bridge.bridge.vlan_filtering:
+    info = bridge.bridge
+    if info is None or not info.vlan_filtering:
         return 0
-    return bridge.bridge.default_pvid or 0
+    return info.default_pvid or 0
 
 
 def unmarked_group(network: str) -> int:
@@ -229,8 +230,9 @@ def unmarked_group(network: str) -> int:
     return int(digest[:7], 16) + 1
 
 
-def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) -> Link:
-    name = _free_port_name(site.node, want.owner)
+def _create_pair(
+    site: Site, want: DesiredAttachment, name: IfName, *, bridge: Link, undo: Undo
+) -> Link:
     mac: MacAddress = want.sandbox.mac or random_mac()
     create = new_veth(
         name,
@@ -243,13 +245,20 @@ def _create_pair(site: Site, want: DesiredAttachment, bridge: Link, undo: Undo) 
         peer_netns=site.entered,
     )
     undo.push(_remove_pair, site, want.owner, name)
-    # One by one: after a clash of names the mark would land on a link of somebody else.
-    mark = set_link(name, alias=want.owner.alias("pending"), txqlen=0, group=0)
-    site.node.request(create, mark, one_by_one=True)
+    try:
+        site.node.request(create)
+    except KernelError as exc:
+        if exc.errno == errno.EEXIST and site.inside.link(want.sandbox.ifname) is not None:
+            raise _exists(want, f"it is in {site.sandbox_path} already") from exc
+        raise
     port = site.node.link(name)
     if port is None:
         raise NodeError(f"cannot use host port {name}: it was removed while we made it")
     return port
+
+
+def _mark_pending(port: Link, owner: Owner) -> Message:
+    return set_link(port.index, alias=owner.alias("pending"), txqlen=0, group=0)
 
 
 def _remove_pair(site: Site, owner: Owner, name: IfName) -> None:
@@ -262,28 +271,48 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
     """
     Make the bridge and a port on it, with its VLANs; the sandbox end stays down.
 
-    The port is down until its VLANs are right, so no frame passes in the wrong one.
+    So no frame passes in the wrong VLAN: without the other end the port has no carrier.
 
     Raises:
         NodeError: The bridge is unsuitable, or the interface is there already.
         KernelError: The kernel refused; what was done is on ``undo``.
     """
     with site.bridge_lock(want.bridge.name):
-        _refuse_existing(site, want)
+        name = _free_port_name(site.node, want)
         bridge = _ensure_bridge(site, want.bridge, undo)
-        port = _create_pair(site, want, bridge, undo)
-        messages = port_messages(port.index, want.port, default_pvid=default_pvid(bridge))
-        site.node.request(*messages)
-    raise_port(site.host, site.node, port)
+        port = _create_pair(site, want, name, bridge=bridge, undo=undo)
+        _refuse_advertisements(site.host, port)
+        site.node.request(
+            _mark_pending(port, want.owner),
+            *port_messages(port.index, want.port, default_pvid=default_pvid(bridge)),
+            set_link(port.index, up=True),
+        )
+    site.enter(sandbox_sysctls(want.sandbox))
     inside = site.inside.link(want.sandbox.ifname)
     if inside is None:
         raise NodeError(f"cannot use {want.sandbox.ifname}: it was removed while we made it")
     return Attached(bridge, port, inside)
 
 
+def sandbox_sysctls(want: SandboxState) -> list[tuple[str, str]]:
+    """List the sysctls that the sandbox end gets, whatever its addresses will be."""
+    if not want.up or not want.layer3:
+        return []
+    v6, v4 = f"net/ipv6/conf/{want.ifname}", f"net/ipv4/conf/{want.ifname}"
+    pairs = [(f"{v6}/accept_dad", "1" if want.duplicate_detection else "0")]
+    if want.duplicate_detection:
+        # A hairpin port reflects our own probes; enhanced DAD (RFC 7527) knows them.
+        pairs.append((f"{v6}/enhanced_dad", "1"))
+    return [*pairs, (f"{v4}/arp_notify", "1"), (f"{v6}/ndisc_notify", "1")]
+
+
+def _refuse_advertisements(host: NetNs, port: Link) -> None:
+    host.write_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], missing_ok=True)
+
+
 def raise_port(host: NetNs, node: Rtnl, port: Link) -> None:
     """Set a port up, deaf to router advertisements from the first moment."""
-    host.write_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], missing_ok=True)
+    _refuse_advertisements(host, port)
     node.request(set_link(port.index, up=True))
 
 
@@ -296,7 +325,8 @@ def wait_for_port(site: Site, port: Link) -> Link:
     """
 
     def forwards(link: Link) -> bool:
-        return link.operstate == "up" and (link.port is None or link.port.state == "forwarding")
+        port = link.port
+        return link.operstate == "up" and (port is None or port.forwarding)
 
     seen = site.node.wait_link(port.index, forwards, timeout_s=PORT_WAIT_S)
     if seen is None or not forwards(seen):

@@ -31,21 +31,16 @@ _THERE: Final = frozenset({errno.EEXIST})
 _GONE: Final = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV})
 
 
-def sysctls(want: SandboxState) -> list[tuple[str, str]]:
-    """List the sysctls of the sandbox end; those of a kernel without IPv6 are skipped."""
-    v6, v4 = f"net/ipv6/conf/{want.ifname}", f"net/ipv4/conf/{want.ifname}"
-    pairs = [(f"{v6}/accept_dad", "1" if want.duplicate_detection else "0")]
-    if want.duplicate_detection:
-        # A hairpin port reflects our own probes; enhanced DAD (RFC 7527) knows them.
-        pairs.append((f"{v6}/enhanced_dad", "1"))
-    pairs += [(f"{v4}/arp_notify", "1"), (f"{v6}/ndisc_notify", "1")]
-    if any(address.version == 6 for address in want.addresses):
-        pairs += [
-            ("net/ipv6/conf/lo/disable_ipv6", "0"),
-            (f"{v6}/disable_ipv6", "0"),
-            (f"{v6}/keep_addr_on_down", "1"),
-        ]
-    return pairs
+def _address_sysctls(want: SandboxState) -> list[tuple[str, str]]:
+    """List the sysctls that addresses need; those of a kernel without IPv6 are skipped."""
+    if all(address.version == 4 for address in want.addresses):
+        return []
+    v6 = f"net/ipv6/conf/{want.ifname}"
+    return [
+        ("net/ipv6/conf/lo/disable_ipv6", "0"),
+        (f"{v6}/disable_ipv6", "0"),
+        (f"{v6}/keep_addr_on_down", "1"),
+    ]
 
 
 def _messages(want: SandboxState, index: int) -> list[Message]:
@@ -87,14 +82,13 @@ def _del_route(index: int, route: RouteConfig) -> Message:
     )
 
 
-def raise_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
+def raise_sandbox(site: Site, attached: Attached) -> None:
     """
     Set the sandbox end up before it has addresses, for those who ask for them over it.
 
     Raises:
         KernelError: The kernel refused.
     """
-    site.entered.write_sysctls(sysctls(want), missing_ok=True)
     site.inside.request(set_link(attached.sandbox.index, up=True))
 
 
@@ -114,7 +108,7 @@ def ensure_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
     if not want.layer3:
         site.inside.request(set_link(index, up=True))
         return
-    site.entered.write_sysctls(sysctls(want), missing_ok=True)
+    site.enter(_address_sysctls(want))
     site.inside.request(*_messages(want, index))
     if want.duplicate_detection and any(address.version == 6 for address in want.addresses):
         _wait_for_dad(site, index)

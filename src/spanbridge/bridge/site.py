@@ -69,6 +69,24 @@ class Site:
             raise AssertionError("ADD and CHECK open the sandbox before anything else")
         return self.sandbox
 
+    def enter(self, sysctls: list[tuple[str, str]]) -> None:
+        """
+        Set sysctls in the sandbox, and open the socket there, in one visit.
+
+        Those that the kernel does not have are skipped.
+        """
+        netns = self.entered
+        if netns.identity in self._sockets:
+            if sysctls:
+                netns.write_sysctls(sysctls, missing_ok=True)
+            return
+
+        def arrive() -> Rtnl:
+            netns.write_sysctls(sysctls, missing_ok=True)
+            return Rtnl.open()
+
+        self._sockets[netns.identity] = netns.run(arrive)
+
     def remove_port(self, index: IfIndex) -> None:
         """
         Remove a host port, and with it the other end; returns when it is gone.

@@ -28,6 +28,9 @@ CONTAINER_INDEX: Final = 2
 MAIN_TABLE: Final = 254
 """Source: linux/rtnetlink.h, RT_TABLE_MAIN."""
 
+SCOPE_LINK: Final = 253
+"""Source: linux/rtnetlink.h, RT_SCOPE_LINK."""
+
 _DEFAULT: Final = {4: Cidr(Ip(4, 0), 0), 6: Cidr(Ip(6, 0), 0)}
 
 
@@ -126,7 +129,7 @@ def _without(trunk: tuple[VlanRange, ...], pvid: VlanId | None) -> tuple[VlanRan
 
 
 def _next_hop(route: RouteConfig, ips: tuple[IpConfig, ...]) -> RouteConfig:
-    if route.gw:
+    if route.gw or route.scope == SCOPE_LINK:
         return route
     version = route.dst.version
     gateways = [ip.gateway for ip in ips if ip.address.version == version and ip.gateway]

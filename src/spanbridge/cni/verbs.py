@@ -153,7 +153,7 @@ def _attach(
     attached = bridge.ensure_link(site, want, undo)
     undo.push(_release_all, asked if by_link else [])
     if ipam is not None and ipam.needs_link:
-        bridge.raise_sandbox(site, want.sandbox, attached)
+        bridge.raise_sandbox(site, attached)
         bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
     want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)

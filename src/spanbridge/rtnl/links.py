@@ -7,7 +7,7 @@ Attribute types not listed here are skipped; ``Attributes.raw`` has them.
 Source: linux/if_link.h and linux/if.h, Linux 6.1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from spanbridge.base.names import IfIndex
@@ -153,6 +153,9 @@ class Link:
     """
     A network interface.
 
+    What belongs to its kind is decoded when it is asked for: of the time to read a port
+    of a bridge that is half, and most who look at one ask for something else.
+
     Attributes:
         index: Unique in its namespace.
         name: At most 15 bytes.
@@ -170,10 +173,8 @@ class Link:
         alias: Free text; empty for none.
         txqlen: Frames.
         promiscuity: How many users want promiscuous mode; a bridge is one for its ports.
-        vlan_id: Of a link of kind ``vlan``; 0 otherwise.
-        bridge: Of a bridge.
-        port: Of a bridge port.
         vlans: Of a bridge or its port, by VLAN; empty unless asked for.
+        master_kind: Of ``master``; empty for none.
     """
 
     index: IfIndex
@@ -191,10 +192,10 @@ class Link:
     alias: str
     txqlen: int
     promiscuity: int
-    vlan_id: int
-    bridge: BridgeInfo | None
-    port: PortInfo | None
     vlans: tuple[PortVlan, ...] = ()
+    master_kind: str = ""
+    _own_data: bytes = field(default=b"", repr=False)
+    _port_data: bytes = field(default=b"", repr=False)
 
     @property
     def up(self) -> bool:
@@ -210,6 +211,21 @@ class Link:
     def loopback(self) -> bool:
         """Whether it is ``lo``."""
         return bool(self.flags & IFF_LOOPBACK)
+
+    @property
+    def vlan_id(self) -> int:
+        """Of a link of kind ``vlan``; 0 otherwise."""
+        return Attributes(self._own_data).u16(IFLA_VLAN_ID) or 0 if self.kind == "vlan" else 0
+
+    @property
+    def bridge(self) -> BridgeInfo | None:
+        """Of a bridge; raises ``WireError`` where an attribute has a wrong size."""
+        return _parse_bridge(Attributes(self._own_data)) if self.kind == "bridge" else None
+
+    @property
+    def port(self) -> PortInfo | None:
+        """Of a bridge port; raises ``WireError`` where an attribute has a wrong size."""
+        return _parse_port(Attributes(self._port_data)) if self.master_kind == "bridge" else None
 
 
 def parse_index(body: bytes) -> IfIndex:
@@ -231,11 +247,11 @@ def parse_link(body: bytes) -> Link:
     """
     family, _, index, flags, _ = unpack_struct(IFINFO, body)
     found = Attributes(body, IFINFO.size)
-    kind, bridge, port, vlan_id = _parse_linkinfo(found)
+    info = found.nest(IFLA_LINKINFO)
     return Link(
         index=IfIndex(index),
         name=found.text(IFLA_IFNAME),
-        kind=kind,
+        kind=info.text(IFLA_INFO_KIND),
         mac=found.mac(IFLA_ADDRESS),
         mtu=found.u32(IFLA_MTU) or 0,
         flags=flags,
@@ -248,32 +264,17 @@ def parse_link(body: bytes) -> Link:
         alias=found.text(IFLA_IFALIAS),
         txqlen=found.u32(IFLA_TXQLEN) or 0,
         promiscuity=found.u32(IFLA_PROMISCUITY) or 0,
-        vlan_id=vlan_id,
-        bridge=bridge,
-        port=port,
         # Other families put nests of their own shape under the same number.
         vlans=parse_af_spec(found.raw.get(IFLA_AF_SPEC, b"")) if family == _AF_BRIDGE else (),
+        master_kind=info.text(IFLA_INFO_SLAVE_KIND),
+        _own_data=info.raw.get(IFLA_INFO_DATA, b""),
+        _port_data=info.raw.get(IFLA_INFO_SLAVE_DATA, b""),
     )
 
 
 def _named(names: tuple[str, ...], number: int | None) -> str:
     number = number or 0
     return names[number] if number < len(names) else str(number)
-
-
-def _parse_linkinfo(link: Attributes) -> tuple[str, BridgeInfo | None, PortInfo | None, int]:
-    if IFLA_LINKINFO not in link.raw:
-        return "", None, None, 0
-    info = link.nest(IFLA_LINKINFO)
-    kind = info.text(IFLA_INFO_KIND)
-    bridge, port, vlan_id = None, None, 0
-    if kind == "bridge":
-        bridge = _parse_bridge(info.nest(IFLA_INFO_DATA))
-    elif kind == "vlan":
-        vlan_id = info.nest(IFLA_INFO_DATA).u16(IFLA_VLAN_ID) or 0
-    if info.text(IFLA_INFO_SLAVE_KIND) == "bridge":
-        port = _parse_port(info.nest(IFLA_INFO_SLAVE_DATA))
-    return kind, bridge, port, vlan_id
 
 
 def _parse_bridge(data: Attributes) -> BridgeInfo:

@@ -38,6 +38,7 @@ OWN_NETNS: Final = "/proc/thread-self/ns/net"
 
 _SYSCTLS: Final = "/proc/sys/"
 _SYSCTL_MAX_BYTES: Final = 4096
+_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 class NetNs:
@@ -302,18 +303,20 @@ def _read(path: str) -> str | None:
 def _write(name: str, path: str, value: str, *, missing_ok: bool) -> bool:
     """Set one sysctl where it differs; tell whether it did."""
     try:
-        seen = _read(path)
-        if seen is None:
-            if missing_ok:
-                return False
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if seen == value:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as exc:
+        if missing_ok and exc.errno == errno.ENOENT:
             return False
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
+        # Where nothing may be written, what is right already is right.
+        if exc.errno in _READ_ONLY and _read(path) == value:
+            return False
+        raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
+    try:
+        if os.pread(fd, _SYSCTL_MAX_BYTES, 0).decode(errors="replace").strip() == value:
+            return False
+        os.pwrite(fd, value.encode(), 0)
     except OSError as exc:
         raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
+    finally:
+        os.close(fd)
     return True

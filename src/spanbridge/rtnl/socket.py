@@ -5,7 +5,7 @@ import dataclasses
 import errno
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from spanbridge.base.names import IfIndex
@@ -49,9 +49,19 @@ Bits of IFLA_EXT_MASK.
 Source: linux/rtnetlink.h, RTEXT_FILTER_….
 """
 
+_NO_LINK: Final = frozenset({errno.ENODEV})
 _IP_FAMILIES: Final = frozenset({bytes([socket.AF_INET]), bytes([socket.AF_INET6])})
 _BRIDGE_FAMILY: Final = bytes([_AF_BRIDGE])
 _UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
+
+
+def _look_up(which: int | str) -> Message:
+    if isinstance(which, str):
+        body = IFINFO.pack(0, 0, 0, 0, 0) + attribute_text(ifla.IFLA_IFNAME, which)
+    else:
+        body = IFINFO.pack(0, 0, which, 0, 0)
+    body += attribute_u32(ifla.IFLA_EXT_MASK, _SKIP_STATS)
+    return Message(rtm.RTM_GETLINK, 0, body, f"look up link {which}")
 
 
 class Rtnl(Transport):
@@ -74,18 +84,13 @@ class Rtnl(Transport):
         body = self._find_link(name)
         return None if body is None else parse_index(body)
 
+    def links_named(self, names: Sequence[str]) -> list[Link | None]:
+        """Find links by name, all with one question; None in the place of each missing one."""
+        bodies = self.ask(*map(_look_up, names), tolerate=_NO_LINK)
+        return [None if body is None else parse_link(body) for body in bodies]
+
     def _find_link(self, which: int | str) -> bytes | None:
-        if isinstance(which, str):
-            body = IFINFO.pack(0, 0, 0, 0, 0) + attribute_text(ifla.IFLA_IFNAME, which)
-        else:
-            body = IFINFO.pack(0, 0, which, 0, 0)
-        body += attribute_u32(ifla.IFLA_EXT_MASK, _SKIP_STATS)
-        try:
-            return self.ask(Message(rtm.RTM_GETLINK, 0, body, f"look up link {which}"))
-        except RtnlError as exc:
-            if exc.errno == errno.ENODEV:
-                return None
-            raise
+        return self.ask(_look_up(which), tolerate=_NO_LINK)[0]
 
     def links(
         self,
@@ -202,12 +207,8 @@ class Rtnl(Transport):
         if oif:
             body += attribute_u32(RTA_OIF, oif)
         label = f"look up the route to {destination}"
-        try:
-            found = self.ask(Message(rtm.RTM_GETROUTE, 0, body, label))
-        except RtnlError as exc:
-            if exc.errno in _UNREACHABLE:
-                return None
-            raise
+        question = Message(rtm.RTM_GETROUTE, 0, body, label)
+        found = self.ask(question, tolerate=_UNREACHABLE)[0]
         return None if found is None else parse_route(found)
 
     def neighbours(self, index: int | None = None, family: int = 0) -> list[Neighbour]:

@@ -226,24 +226,44 @@ class Transport:
                 if exc.errno != errno.ENOBUFS:
                     raise NodeError(f"cannot read from the kernel: {exc.strerror}") from exc
 
-    def ask(self, message: Message) -> bytes | None:
-        """Ask for one object; its body, None when it was acknowledged without one."""
-        sequence = self._next_sequence(1)
-        self._send(render(message, sequence=sequence), label=message.label)
-        body = None
-        while True:
-            for reply in self._receive(message.label):
-                if reply.sequence != sequence:
+    def ask(self, *messages: Message, tolerate: Collection[int] = ()) -> list[bytes | None]:
+        """
+        Ask for one object each, with one send for at most ``BATCH_MESSAGES`` questions.
+
+        Args:
+            messages: The questions.
+            tolerate: Error numbers that say that there is no such object.
+
+        Returns:
+            The bodies, in order; None for what is not there.
+
+        Raises:
+            RtnlError: For the first question that the kernel refused.
+        """
+        first = self._next_sequence(len(messages))
+        label = messages[0].label
+        self._send(
+            b"".join(render(each, sequence=first + at) for at, each in enumerate(messages)),
+            label=label,
+        )
+        bodies: list[bytes | None] = [None] * len(messages)
+        refused: list[tuple[int, str, str]] = []
+        left = len(messages)
+        while left:
+            for reply in self._receive(label):
+                at = reply.sequence - first
+                if not 0 <= at < len(messages):
                     continue
                 if reply.type != NLMSG_ERROR:
-                    body = reply.body
+                    bodies[at] = reply.body
                     continue
+                left -= 1
                 number, text = parse_error(reply)
-                if number:
-                    raise RtnlError(
-                        f"cannot {message.label}: {text or os.strerror(number)}", errno=number
-                    )
-                return body
+                if number and number not in tolerate:
+                    refused.append((number, text, messages[at].label))
+        for number, text, asked in refused:
+            raise RtnlError(f"cannot {asked}: {text or os.strerror(number)}", errno=number)
+        return bodies
 
     def dump(self, message: Message, parse: Callable[[bytes], _T | None]) -> list[_T]:
         """
@@ -253,8 +273,8 @@ class Transport:
             RetryError: It was interrupted ``DUMP_ATTEMPTS`` times.
         """
         for attempt in range(DUMP_ATTEMPTS):
-            # What changes the tables needs a moment to finish.
-            time.sleep(DUMP_PAUSE_S * attempt)
+            if attempt:  # what changes the tables needs a moment to finish
+                time.sleep(DUMP_PAUSE_S * attempt)
             try:
                 found = self._dump_once(message, parse)
             except WireError:

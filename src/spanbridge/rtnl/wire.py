@@ -24,6 +24,7 @@ HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """nlattr: u16 length with header, u16 type; the payload follows, then padding."""
 
+_U8: Final = struct.Struct("=B")
 _U16: Final = struct.Struct("=H")
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
@@ -133,31 +134,32 @@ class Attributes:
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.raw: Final = dict(split_attributes(data, at))
 
-    def _sized(self, kind: int, size: int) -> bytes | None:
+    def _number(self, kind: int, layout: struct.Struct) -> int | None:
         data = self.raw.get(kind)
-        if data is not None and len(data) != size:
-            raise WireError(f"cannot decode attribute {kind}: it has {len(data)} bytes, not {size}")
-        return data
+        if data is None:
+            return None
+        if len(data) != layout.size:
+            raise WireError(
+                f"cannot decode attribute {kind}: it has {len(data)} bytes, not {layout.size}"
+            )
+        number: int = layout.unpack(data)[0]
+        return number
 
     def u8(self, kind: int) -> int | None:
         """Decode a u8; None where it is absent."""
-        data = self._sized(kind, 1)
-        return None if data is None else data[0]
+        return self._number(kind, _U8)
 
     def u16(self, kind: int) -> int | None:
         """Decode a u16; None where it is absent."""
-        data = self._sized(kind, 2)
-        return None if data is None else int.from_bytes(data, sys.byteorder)
+        return self._number(kind, _U16)
 
     def u32(self, kind: int) -> int | None:
         """Decode a u32; None where it is absent."""
-        data = self._sized(kind, 4)
-        return None if data is None else int.from_bytes(data, sys.byteorder)
+        return self._number(kind, _U32)
 
     def i32(self, kind: int) -> int | None:
         """Decode an s32; None where it is absent."""
-        data = self._sized(kind, 4)
-        return None if data is None else int.from_bytes(data, sys.byteorder, signed=True)
+        return self._number(kind, _I32)
 
     def flag(self, kind: int) -> bool:
         """Decode a u8 that is a truth; False where it is absent."""

@@ -21,7 +21,11 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-pytest_plugins = ["spanbridge.testing.runtime", "spanbridge.testing.agent"]
+pytest_plugins = [
+    "spanbridge.testing.runtime",
+    "spanbridge.testing.dhcp",
+    "spanbridge.testing.agent",
+]
 
 Facts = list[dict[str, Any]]
 """What ``ip -j`` and its like print: objects whose keys depend on the command."""

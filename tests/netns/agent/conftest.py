@@ -30,7 +30,8 @@ def addresses(ip_json: AskTool) -> Callable[[Netns, str], list[str]]:
     """Reads the IPv4 addresses of a link with their prefix lengths."""
 
     def read(netns: Netns, device: str) -> list[str]:
-        found = ip_json("-4", "addr", "show", "dev", device, netns=netns)[0]["addr_info"]
-        return [f"{each['local']}/{each['prefixlen']}" for each in found]
+        found = ip_json("-4", "addr", "show", "dev", device, netns=netns)
+        listed = [each for link in found for each in link["addr_info"]]
+        return [f"{each['local']}/{each['prefixlen']}" for each in listed]
 
     return read

@@ -221,6 +221,15 @@ def test_an_absent_link_is_none(host: Rtnl) -> None:
     assert host.link_index("nothing") is None
 
 
+def test_several_links_are_found_by_one_question(host: Rtnl, node: Netns, ip_json: AskTool) -> None:
+    host.request(new_bridge("br0"), new_bridge("br1"))
+    seen = {each["ifname"]: each["ifindex"] for each in ip_json("link", netns=node)}
+
+    found = host.links_named(["br1", "none", "br0", "nobody"])
+
+    assert [each and each.index for each in found] == [seen["br1"], None, seen["br0"], None]
+
+
 def test_the_index_alone_is_found(host: Rtnl, node: Netns, ip_json: AskTool) -> None:
     host.request(new_bridge("br0"))
 

@@ -156,6 +156,15 @@ def test_an_equal_sysctl_is_left_alone(pod_ns: NetNs) -> None:
     assert pod_ns.write_sysctls([("net/ipv4/ip_forward", value)]) == ()
 
 
+def test_a_sysctl_that_nobody_may_write_can_be_right(pod_ns: NetNs, pod: Netns) -> None:
+    name = "net/ipv4/tcp_available_congestion_control"
+    value = pod.run("cat", f"/proc/sys/{name}").strip()
+
+    assert pod_ns.write_sysctls([(name, value)]) == ()
+    with pytest.raises(NodeError, match=f"cannot set sysctl {name} to 'other': Permission denied"):
+        pod_ns.write_sysctls([(name, "other")])
+
+
 def test_interface_names_with_dots_have_sysctls(pod_ns: NetNs, inside: Rtnl, pod: Netns) -> None:
     inside.request(new_veth("eth0.7", peer="other"))
     name = "net/ipv6/conf/eth0.7/accept_dad"

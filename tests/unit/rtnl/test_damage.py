@@ -18,8 +18,14 @@ from spanbridge.rtnl.routes import parse_route
 from spanbridge.rtnl.vlans import parse_af_spec
 from spanbridge.rtnl.wire import NLMSG_DONE, NLMSG_ERROR, Reply, parse_error, parse_replies
 
+
+def parse_all_of_link(body: bytes) -> object:
+    link = parse_link(body)
+    return link, link.bridge, link.port, link.vlan_id
+
+
 PARSERS: Final[dict[int, Callable[[bytes], object]]] = {
-    16: parse_link,
+    16: parse_all_of_link,
     20: parse_address,
     24: parse_route,
     28: parse_neighbour,
