@@ -109,7 +109,7 @@ class Server:
         A socket of the service manager stays: clients wait there for our successor.
         """
         if self._listener.path is not None:
-            self._listener.path.unlink(missing_ok=True)
+            self._listener.remove()
             while self._accept(group):
                 pass
         self._listener.sock.close()
