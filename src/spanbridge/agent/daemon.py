@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import resource
@@ -114,6 +115,8 @@ async def _run(
         # Outside the group, which would wrap what cannot be served into one of its own errors.
         async with serving(settings.metrics, figures), asyncio.TaskGroup() as group:
             group.create_task(_tell(notifier, stop, figures), name="status")
+            # What is here stays: the collector need not look at it again and again.
+            gc.freeze()
             LOG.info("ready", socket=str(settings.places.socket), attachments=len(journal))
             await server.serve(stop)
 
