@@ -60,9 +60,10 @@ class Agent:
         """What it has logged so far."""
         return self.log_path.read_text()
 
-    def ask(self, query: str) -> Any:  # noqa: ANN401  # a JSON document
+    def ask(self, query: str, *options: str) -> Any:  # noqa: ANN401  # a JSON document
         """Ask it by the command line, as an operator does."""
-        argv = [*SPANBRIDGE, "agent", query, "--socket", str(self.socket), "--format", "json"]
+        argv = [*SPANBRIDGE, "agent", query, *options]
+        argv += ["--socket", str(self.socket), "--format", "json"]
         done = subprocess.run(argv, capture_output=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode in {0, 1}, done.stderr.decode()
         return json.loads(done.stdout)

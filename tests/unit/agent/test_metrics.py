@@ -26,6 +26,9 @@ class Leases:
     def counters(self) -> dict[str, int]:
         return {"naks": 3, "malformed": 7}
 
+    async def renew(self) -> list[dict[str, object]]:
+        return self.facts()
+
 
 @pytest.fixture
 def figures(tmp_path: Path) -> Figures:
