@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spanbridge.base.names import IfName, MacAddress
-from spanbridge.firewall import SpoofGuard, ruleset
+from spanbridge.firewall import SpoofGuard, probes, ruleset
 from spanbridge.firewall.entries import Found
 from spanbridge.model.addresses import Cidr, parse_cidr, parse_ip
 from spanbridge.model.desired import Masquerade
@@ -113,13 +113,14 @@ def test_a_comment_cannot_end_the_string_it_stands_in() -> None:
 
 
 def test_nothing_of_the_probe_is_in_our_tables() -> None:
-    text = json.dumps(ruleset.probe())
+    text = json.dumps([*probes.probe_attachments(), *probes.probe_gateways()])
 
     assert '"spanbridge"' not in text
-    assert ruleset.probe()[-2:] == [
+    assert probes.probe_attachments()[-2:] == [
         {"delete": {"table": {"family": "inet", "name": "spanbridge-probe"}}},
         {"delete": {"table": {"family": "bridge", "name": "spanbridge-probe"}}},
     ]
+    assert probes.probe_gateways()[-1] == probes.probe_attachments()[-1]
 
 
 def test_rules_are_complete_when_each_is_there_in_its_order() -> None:
