@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from spanbridge.agent import logs
-from spanbridge.agent.journal import Attachment, Journal, boot_id
+from spanbridge.agent.journal import Attachment, Journal
 from spanbridge.agent.logs import LOG
 from spanbridge.agent.parts import Parts
 from spanbridge.agent.receive import Request
+from spanbridge.base.clock import boot_id
 from spanbridge.base.errors import BugError, CallError, SpanbridgeError
 from spanbridge.cni import program
 from spanbridge.cni.program import PROGRAMS, render_error

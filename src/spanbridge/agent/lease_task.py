@@ -107,6 +107,14 @@ class LeaseTask:
         self._release |= release
         self._client.stop(release=release)
 
+    def renew(self) -> bool:
+        """Renew soon instead of at T1; False: there is no lease in use, or it has no end."""
+        held = self._client.session.held
+        if self.lease is None or held is None or held.renew_at is None:
+            return False
+        self._client.renew()
+        return True
+
     @property
     def heard(self) -> Heard:
         """What came of the search for an address."""

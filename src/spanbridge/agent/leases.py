@@ -53,6 +53,9 @@ POLL_S: Final = 0.05
 """How often a waiting call looks whether its caller has given up."""
 
 RELEASE_TIMEOUT_S: Final = 10.0
+RENEW_TIMEOUT_S: Final = 10.0
+"""Time for a server's answer to a renewal that somebody waits for."""
+
 CLOSE_TIMEOUT_S: Final = 5.0
 
 _THREADS: Final = 8
@@ -170,6 +173,24 @@ class Leases:
             **{tally.value: totals.tally[tally] for tally in Tally},
             "malformed": totals.malformed,
         }
+
+    async def renew(self) -> list[dict[str, object]]:
+        """See `parts.Leasing.renew`; a lease that is not renewed lives on as it was."""
+        return await asyncio.gather(*map(self._renew, list(self._tasks.values())))
+
+    async def _renew(self, task: LeaseTask) -> dict[str, object]:
+        waiter, cause = task.wait(), ""
+        if task.renew():
+            done, _ = await asyncio.wait({waiter}, timeout=RENEW_TIMEOUT_S)
+            if not done:
+                cause = f"its server did not answer within {RENEW_TIMEOUT_S:.0f} s"
+            elif (error := waiter.exception()) is not None:
+                cause = str(error)
+        else:
+            cause = "it has no end" if task.lease is not None else "no address is leased now"
+        task.forget(waiter)
+        waiter.cancel()
+        return {**task.facts(), "asked": {"renewed": not cause, "cause": cause}}
 
     # ------------------------------------------------------------ the callers' side
 

@@ -77,18 +77,28 @@ def attachments_view(attachments: Sequence[Json]) -> RenderableType:
 
 
 def leases_view(leases: Sequence[Json]) -> RenderableType:
-    """Draw the answer of ``leases``."""
+    """Draw the answer of ``leases``, or of ``renew``."""
     if not leases:
         return Text("no leases")
     table = _table("network", "container", "interface", "address", "server", "state")
     for heading in ("renews in", "expires in", "renewed"):
         table.add_column(heading, justify="right")
+    asked = any("asked" in each for each in leases)
+    if asked:
+        table.add_column("just now", overflow="fold")
     for each in leases:
         names = (each["network"], each["containerId"], each["ifname"])
         times = (_span(each["renewInSeconds"]), _span(each["expiresInSeconds"]))
         state = Text(each["state"], style="" if each["state"] == "bound" else "yellow")
-        table.add_row(*names, each["address"], each["server"], state, *times, str(each["renewals"]))
+        cells = [each["address"], each["server"], state, *times, str(each["renewals"])]
+        table.add_row(*names, *cells, *([_asked(each["asked"])] if asked else []))
     return table
+
+
+def _asked(outcome: Json) -> Text:
+    if outcome["renewed"]:
+        return Text("renewed", style="green")
+    return Text(f"not renewed: {outcome['cause']}", style="red")
 
 
 def _span(seconds: float | None) -> str:

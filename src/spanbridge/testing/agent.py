@@ -28,6 +28,9 @@ from spanbridge.testing.runtime import Answer, Cni, Conf
 
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
+SPANBRIDGE: Final = (sys.executable, "-m", "spanbridge.cli")
+"""The command line, and what a test puts before it."""
+
 OWN_NETNS: Final = "/proc/thread-self/ns/net"
 
 
@@ -57,9 +60,10 @@ class Agent:
         """What it has logged so far."""
         return self.log_path.read_text()
 
-    def ask(self, query: str) -> Any:  # noqa: ANN401  # a JSON document
+    def ask(self, query: str, *options: str) -> Any:  # noqa: ANN401  # a JSON document
         """Ask it by the command line, as an operator does."""
-        argv = [*_SPANBRIDGE, "agent", query, "--socket", str(self.socket), "--format", "json"]
+        argv = [*SPANBRIDGE, "agent", query, *options]
+        argv += ["--socket", str(self.socket), "--format", "json"]
         done = subprocess.run(argv, capture_output=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode in {0, 1}, done.stderr.decode()
         return json.loads(done.stdout)
@@ -74,8 +78,6 @@ class Agent:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
 
-
-_SPANBRIDGE: Final = (sys.executable, "-m", "spanbridge.cli")
 
 StartAgent = Callable[..., Agent]
 """``start_agent(*options, netns=None, name="agent")``; equal names share their directories."""
@@ -111,7 +113,7 @@ def launch_agent(place: Path, options: Sequence[str] = (), *, netns: Netns | Non
     paths["notify"].unlink(missing_ok=True)
     argv = [
         *(["ip", "netns", "exec", netns.name] if netns else []),
-        *(*_SPANBRIDGE, "agent", "run", "--socket", str(paths["agent.sock"])),
+        *(*SPANBRIDGE, "agent", "run", "--socket", str(paths["agent.sock"])),
         *("--run-dir", str(paths["run"]), "--state-dir", str(paths["state"]), *options),
     ]
     with (

@@ -101,6 +101,42 @@ def test_a_lease_outlives_its_agent_and_is_released_by_the_next(
     wait_until(lambda: server.leases() == {})
 
 
+def test_a_lease_is_renewed_on_request_by_the_agent_that_took_it_over(
+    server: Dnsmasq,
+    agent: Agent,
+    calls: AgentCni,
+    start_agent: StartAgent,
+    example: Conf,
+    pod: Netns,
+) -> None:
+    result = calls.add(example, pod)
+    agent.kill()
+    acknowledged = len(server.log("DHCPACK"))
+    (renewed,) = start_agent().ask("leases", "--renew")
+
+    assert (renewed["address"], renewed["asked"]["renewed"]) == (_address(result), True)
+    (ack,) = server.log("DHCPACK")[acknowledged:]
+    assert _address(result).removesuffix("/24") in ack
+
+
+def test_a_renewal_that_nobody_answers_is_reported_and_the_lease_lives_on(
+    router: Netns,
+    scripted_dhcp: StartScripted,
+    agent: Agent,
+    calls: AgentCni,
+    example: Conf,
+    pod: Netns,
+) -> None:
+    server = scripted_dhcp(router, "eth0", pool=POOL, lease_s=600)
+    calls.add(example, pod)
+    server.set(ignore=["renewing"])
+    (lease,) = agent.ask("leases", "--renew")
+
+    assert server.seen("renewing")
+    assert lease["asked"] == {"renewed": False, "cause": "its server did not answer within 10 s"}
+    assert lease["expiresInSeconds"] > 0
+
+
 def test_the_lease_of_a_pod_that_went_away_while_no_agent_ran_is_released(
     server: Dnsmasq,
     agent: Agent,

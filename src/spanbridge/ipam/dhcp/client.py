@@ -257,6 +257,10 @@ class Client:
         self._pending.appendleft((Event(On.RELEASE if release else On.STOP), ""))
         self._news.set()
 
+    def renew(self) -> None:
+        """Ask for a renewal now; without a lease in use it has no effect."""
+        self._put(Event(On.RENEW), "")
+
     # ------------------------------------------------------------ hearing
 
     def on_datagram(self, payload: bytes, server_mac: str) -> None:
