@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
 from spanbridge.agent.calls import Outcome, program_of, verb_of
@@ -41,9 +41,11 @@ class Ticket:
     Attributes:
         abandoned: Nobody waits for its answer any more, or the agent stops. Read by the
             call's thread.
+        over: Set at its end.
     """
 
     abandoned: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cancelled(self) -> bool:
         """Tell the call whether to give up."""
@@ -128,6 +130,8 @@ class Dispatcher:
         submitted = False
         try:
             with self._admitted(ticket):
+                if verb_of(request.frame) == "GC":
+                    await self._outlive_abandoned()
                 async with self._turns.take(_turn_of(request)):
                     if ticket.abandoned:
                         return None
@@ -152,6 +156,16 @@ class Dispatcher:
             request.close()
         return outcome
 
+    async def _outlive_abandoned(self) -> None:
+        """
+        Wait for the calls that nobody waits for any more.
+
+        Whoever made them may believe that they are over, and GC would find half of what
+        they are about to undo.
+        """
+        for ticket in [each for each in self._tickets if each.abandoned]:
+            await ticket.over.wait()
+
     @contextlib.contextmanager
     def _admitted(self, ticket: Ticket) -> Iterator[None]:
         if len(self._tickets) >= self._limit:
@@ -165,6 +179,7 @@ class Dispatcher:
         try:
             yield
         finally:
+            ticket.over.set()
             self._tickets.discard(ticket)
             self._tally.in_flight = len(self._tickets)
 

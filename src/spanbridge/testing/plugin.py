@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol
 import pytest
 
 pytest_plugins = [
-    "spanbridge.testing.runtime",
+    "spanbridge.testing.modes",
     "spanbridge.testing.dhcp",
     "spanbridge.testing.agent",
 ]
