@@ -25,18 +25,8 @@ FLAGS = {
     "portIsolation": "port_isolation",
 }
 SOME = {"type": "dhcp"}
-NULLABLE = [
-    "mtu",
-    "vlan",
-    "vlanTrunk",
-    "bridge",
-    "ipMasqBackend",
-    "gatewayScope",
-    "ipam",
-    "dns",
-    "args",
-]
-NULLABLE += ["runtimeConfig", "prevResult", *FLAGS]
+NULLABLE = ["mtu", "vlan", "vlanTrunk", "bridge", "ipMasqBackend", "ipam", "dns", "args"]
+NULLABLE += ["gatewayScope", "runtimeConfig", "prevResult", *FLAGS]
 NOT_FLAGS: list[object] = ["true", 1, []]
 NOT_INTEGERS: list[object] = ["100", 1500.0, True, [2]]
 NOT_TEXTS: list[object] = [5, {}]
