@@ -2,8 +2,8 @@
 """
 Runs real agents, and calls the plugin through them.
 
-`AgentCni` is a `Cni` whose calls go to an agent's socket, so a test that takes the
-fixture ``cni`` runs in both modes where that fixture is parametrised.
+`AgentCni` speaks to an agent's socket itself, for tests of the agent alone; a runtime
+that goes by the shim is in `spanbridge.testing.modes`.
 """
 
 import contextlib
@@ -144,14 +144,7 @@ def _wait_ready(manager: socket.socket, process: "subprocess.Popen[bytes]", log:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AgentCni(Cni):
-    """
-    A runtime whose calls go to an agent, as those of the shim do.
-
-    Attributes:
-        agent_socket: Where the agent is asked.
-    """
-
-    agent_socket: Path = Path()
+    """A runtime whose calls go to the agent at ``agent_socket``, as those of the shim do."""
 
     def call(  # noqa: PLR0913  # as of Cni
         self,
@@ -177,6 +170,7 @@ class AgentCni(Cni):
 
     def start(self, program: str, environ: Mapping[str, str], stdin: bytes) -> socket.socket:
         """Send one call; the answer can be read from what is returned."""
+        assert self.agent_socket is not None
         sent = {name: value for name, value in environ.items() if name.startswith("CNI_")}
         with contextlib.ExitStack() as stack:
             caller = _open(str(self.node.path) if self.node else OWN_NETNS, stack)

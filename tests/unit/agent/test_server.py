@@ -355,6 +355,30 @@ def test_the_del_after_an_abandoned_add_waits_until_that_has_ended(start_desk: S
     assert gate.ended == ["ADD c1", "DEL c1"]
 
 
+def test_a_gc_after_an_abandoned_add_waits_until_that_has_ended(start_desk: StartDesk) -> None:
+    gate = Gate("ADD c1")
+    desk = start_desk(gate.run)
+    sock = desk.send()
+    until(lambda: gate.running == ["ADD c1"])
+    sock.close()
+    desk.call("GC")
+
+    assert gate.ended == ["ADD c1", "GC c1"]
+
+
+def test_a_gc_does_not_wait_for_an_add_that_is_waited_for(start_desk: StartDesk) -> None:
+    gate = Gate("ADD c1")
+    desk = start_desk(gate.run)
+    with desk.send() as adding:
+        until(lambda: gate.running == ["ADD c1"])
+        desk.call("GC")
+        ended = list(gate.ended)
+        gate.open.set()
+        receive_answer(adding)
+
+    assert ended == ["GC c1"]
+
+
 def test_a_call_abandoned_before_its_turn_is_not_run(start_desk: StartDesk) -> None:
     gate = Gate("ADD c1")
     desk = start_desk(gate.run)
