@@ -300,6 +300,18 @@ def test_a_vanished_interface_hands_over_the_release_and_forgets(tmp_path: Path)
     play(tmp_path, act)
 
 
+def test_a_release_that_a_downed_link_does_not_take_is_handed_over(tmp_path: Path) -> None:
+    async def act(stage: Stage) -> None:
+        task, running = await stage.bound()
+        stage.link.up = False
+        task.stop(release=True)
+        await running
+        assert len(stage.orphans) == 1
+        assert list(read_entries(tmp_path)) == []
+
+    play(tmp_path, act)
+
+
 def test_nobody_is_told_of_a_new_lease_after_a_release(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         task, running = await stage.bound()
