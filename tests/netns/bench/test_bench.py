@@ -17,41 +17,50 @@ PLUGINS: Final = next(
     filter(Path.is_dir, map(Path, ("/usr/lib/cni", "/opt/cni/bin"))), Path("/usr/lib/cni")
 )
 NETNS_DIR: Final = Path("/run/netns")
+FIGURES: Final = "figures.json"
+PICTURE: Final = "picture.png"
 PNG: Final = b"\x89PNG\r\n"
 
 
-def bench(place: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    found = place / "figures.json", place / "picture.png"
-    argv = [sys.executable, "-m", "bench", "--json", str(found[0]), "--picture", str(found[1])]
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
+    """One small run; its files are in the working directory that it tells of."""
+    place = tmp_path_factory.mktemp("bench")
+    argv = [sys.executable, "-m", "bench", "--quick", "--json", str(place / FIGURES)]
     return subprocess.run(
-        [*argv, *options],
+        [*argv, "--picture", str(place / PICTURE)],
         cwd=PROJECT,
         env=os.environ | {"REFERENCE_CNI": str(PLUGINS)},
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
 
 
-@pytest.mark.timeout(120)
-def test_a_quick_bench_writes_figures_of_everybody_and_a_picture(tmp_path: Path) -> None:
-    done = bench(tmp_path, "--quick")
+def written(quick: "subprocess.CompletedProcess[str]", name: str) -> Path:
+    return next(Path(word) for word in quick.args if word.endswith(name))
 
-    assert done.returncode == 0, done.stderr
-    figures: dict[str, Any] = json.loads((tmp_path / "figures.json").read_text())
+
+@pytest.mark.timeout(180)
+def test_figures_of_everybody_are_written(quick: "subprocess.CompletedProcess[str]") -> None:
+    figures: dict[str, Any] = json.loads(written(quick, FIGURES).read_text())
     cases = {each["key"]: each for each in figures["cases"]}
+
     for key in ("add", "del", "add-masq", "del-masq", "adds", "dels"):
         measured = {name for name, spread in cases[key]["ms"].items() if spread is not None}
         assert {"ours", "floor", next(iter(figures["references"]))} <= measured
         assert cases[key]["figure"] == pytest.approx(cases[key]["ratio"]["median"], abs=1e-3)
     assert cases["rss"]["figure"] > 1
-    assert (tmp_path / "picture.png").read_bytes().startswith(PNG)
-    assert "DEL, with ipMasq" in done.stdout
 
 
-@pytest.mark.timeout(120)
-def test_a_quick_bench_leaves_nothing_in_the_namespace(tmp_path: Path) -> None:
-    bench(tmp_path, "--quick")
+@pytest.mark.timeout(180)
+def test_a_table_and_a_picture_show_them(quick: "subprocess.CompletedProcess[str]") -> None:
+    assert "DEL, with ipMasq" in quick.stdout
+    assert written(quick, PICTURE).read_bytes().startswith(PNG)
 
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("quick")
+def test_nothing_is_left_of_it() -> None:
     assert [each["ifname"] for each in json.loads(run("ip", "-j", "link"))] == ["lo"]
     assert not any(path.name.startswith(("pod", "bare")) for path in NETNS_DIR.iterdir())
