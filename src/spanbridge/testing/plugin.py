@@ -74,6 +74,13 @@ class MakeNetns(Protocol):
         """Make a namespace; ``role`` shows in its name."""
 
 
+class MakeMany(Protocol):
+    """The factory that the fixture `many_netns` gives."""
+
+    def __call__(self, number: int) -> list[Netns]:
+        """Make so many."""
+
+
 class AskTool(Protocol):
     """A fixture that asks a tool for JSON."""
 
@@ -122,6 +129,30 @@ def netns() -> Iterator[MakeNetns]:
         if each.path.exists():
             _end_processes(each)
             run("ip", "netns", "del", each.name)
+
+
+@pytest.fixture
+def many_netns(tmp_path: Path) -> Iterator[MakeMany]:
+    """
+    A factory of many namespaces, made and removed by one process each.
+
+    Their loopback is down, and a process in one of them keeps it alive.
+    """
+    names: list[str] = []
+
+    def batch(verb: str, of: Sequence[str]) -> None:
+        script = tmp_path / "netns-batch"
+        script.write_text("".join(f"netns {verb} {name}\n" for name in of))
+        run("ip", "-force", "-batch", str(script))
+
+    def make(number: int) -> list[Netns]:
+        made = [f"many-{os.getpid()}-{next(_NUMBERS)}" for _ in range(number)]
+        names.extend(made)
+        batch("add", made)
+        return [Netns(name, Path("/run/netns") / name) for name in made]
+
+    yield make
+    batch("del", names)
 
 
 def _end_processes(netns: Netns) -> None:
