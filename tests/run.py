@@ -65,7 +65,7 @@ def read_outcome(tier: str, report: Path, *, exit_code: int, seconds: float) -> 
 
 
 def render_summary(outcomes: list[Outcome], *, seconds: float) -> str:
-    """A table, and a closing line like pytest's with the total of all tiers and how long it took."""
+    """A table, and a closing line like pytest's with the total and the time of all tiers."""
     rows = [f"{'tier':<8}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}"]
     rows += [
         f"{o.tier:<8}{o.passed:>8}{o.failed:>8}{o.skipped:>9}{o.seconds:>9.1f}"
