@@ -2,8 +2,8 @@
 """
 Runs real agents, and calls the plugin through them.
 
-`AgentCni` is a `Cni` whose calls go to an agent's socket, so a test that takes the
-fixture ``cni`` runs in both modes where that fixture is parametrised.
+`AgentCni` speaks to an agent's socket itself, for tests of the agent alone; a runtime
+that goes by the shim is in `spanbridge.testing.modes`.
 """
 
 import contextlib
@@ -28,6 +28,9 @@ from spanbridge.testing.runtime import Answer, Cni, Conf
 
 START_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 30
+SPANBRIDGE: Final = (sys.executable, "-m", "spanbridge.cli")
+"""The command line, and what a test puts before it."""
+
 OWN_NETNS: Final = "/proc/thread-self/ns/net"
 
 
@@ -59,7 +62,7 @@ class Agent:
 
     def ask(self, query: str, *options: str) -> Any:  # noqa: ANN401  # a JSON document
         """Ask it by the command line, as an operator does."""
-        argv = [*_SPANBRIDGE, "agent", query, *options]
+        argv = [*SPANBRIDGE, "agent", query, *options]
         argv += ["--socket", str(self.socket), "--format", "json"]
         done = subprocess.run(argv, capture_output=True, timeout=START_TIMEOUT_S, check=False)
         assert done.returncode in {0, 1}, done.stderr.decode()
@@ -75,8 +78,6 @@ class Agent:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
 
-
-_SPANBRIDGE: Final = (sys.executable, "-m", "spanbridge.cli")
 
 StartAgent = Callable[..., Agent]
 """``start_agent(*options, netns=None, name="agent")``; equal names share their directories."""
@@ -112,7 +113,7 @@ def launch_agent(place: Path, options: Sequence[str] = (), *, netns: Netns | Non
     paths["notify"].unlink(missing_ok=True)
     argv = [
         *(["ip", "netns", "exec", netns.name] if netns else []),
-        *(*_SPANBRIDGE, "agent", "run", "--socket", str(paths["agent.sock"])),
+        *(*SPANBRIDGE, "agent", "run", "--socket", str(paths["agent.sock"])),
         *("--run-dir", str(paths["run"]), "--state-dir", str(paths["state"]), *options),
     ]
     with (
@@ -143,14 +144,7 @@ def _wait_ready(manager: socket.socket, process: "subprocess.Popen[bytes]", log:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AgentCni(Cni):
-    """
-    A runtime whose calls go to an agent, as those of the shim do.
-
-    Attributes:
-        agent_socket: Where the agent is asked.
-    """
-
-    agent_socket: Path = Path()
+    """A runtime whose calls go to the agent at ``agent_socket``, as those of the shim do."""
 
     def call(  # noqa: PLR0913  # as of Cni
         self,
@@ -176,6 +170,7 @@ class AgentCni(Cni):
 
     def start(self, program: str, environ: Mapping[str, str], stdin: bytes) -> socket.socket:
         """Send one call; the answer can be read from what is returned."""
+        assert self.agent_socket is not None
         sent = {name: value for name, value in environ.items() if name.startswith("CNI_")}
         with contextlib.ExitStack() as stack:
             caller = _open(str(self.node.path) if self.node else OWN_NETNS, stack)

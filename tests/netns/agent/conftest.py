@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, Netns
+from spanbridge.testing.dhcp import Dnsmasq, StartDnsmasq
+from spanbridge.testing.plugin import AskTool, MakeNetns, Netns
 from spanbridge.testing.runtime import Conf
 
 
@@ -35,3 +36,26 @@ def addresses(ip_json: AskTool) -> Callable[[Netns, str], list[str]]:
         return [f"{each['local']}/{each['prefixlen']}" for each in listed]
 
     return read
+
+
+@pytest.fixture
+def router(node: Netns, netns: MakeNetns) -> Netns:
+    """
+    A host behind the uplink of the bridge ``br0``.
+
+    It is 10.9.0.1/24, the gateway's address, which the node will have too.
+    """
+    there = netns("router")
+    node.run("ip", "link", "add", "br0", "type", "bridge")
+    node.run("ip", "link", "set", "br0", "up")
+    node.run("ip", "link", "add", "up0", "type", "veth", "peer", "eth0", "netns", there.name)
+    node.run("ip", "link", "set", "up0", "master", "br0", "up")
+    there.run("ip", "addr", "add", "10.9.0.1/24", "dev", "eth0")
+    there.run("ip", "link", "set", "eth0", "up")
+    return there
+
+
+@pytest.fixture
+def server(router: Netns, dhcp_server: StartDnsmasq) -> Dnsmasq:
+    """Serves 200 addresses from the fixture `router`."""
+    return dhcp_server(router, "eth0", first="10.9.0.50", last="10.9.0.250")

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from spanbridge.testing.agent import Agent, AgentCni, StartAgent
-from spanbridge.testing.dhcp import Dnsmasq, StartDnsmasq, StartScripted, wait_until
-from spanbridge.testing.plugin import AskTool, MakeNetns, Netns, run
+from spanbridge.testing.dhcp import Dnsmasq, StartScripted, wait_until
+from spanbridge.testing.plugin import AskTool, Netns, run
 from spanbridge.testing.runtime import Cni, Conf
 
 GATEWAY = "10.9.0.1"
+"""Of the fixture `router`."""
 POOL = ["10.9.0.10", "10.9.0.11", "10.9.0.12"]
 
 
@@ -25,24 +26,6 @@ def example() -> Conf:
         "isGateway": True,
         "ipam": {"type": "dhcp"},
     }
-
-
-@pytest.fixture
-def router(node: Netns, netns: MakeNetns) -> Netns:
-    """A host behind the bridge's uplink that has the gateway's address, as the node will."""
-    there = netns("router")
-    node.run("ip", "link", "add", "br0", "type", "bridge")
-    node.run("ip", "link", "set", "br0", "up")
-    node.run("ip", "link", "add", "up0", "type", "veth", "peer", "eth0", "netns", there.name)
-    node.run("ip", "link", "set", "up0", "master", "br0", "up")
-    there.run("ip", "addr", "add", f"{GATEWAY}/24", "dev", "eth0")
-    there.run("ip", "link", "set", "eth0", "up")
-    return there
-
-
-@pytest.fixture
-def server(router: Netns, dhcp_server: StartDnsmasq) -> Dnsmasq:
-    return dhcp_server(router, "eth0", first="10.9.0.50", last="10.9.0.250")
 
 
 @pytest.fixture

@@ -136,12 +136,17 @@ def test_fifty_pods_at_once_get_fifty_addresses(
 def test_no_socket_stays_open_for_a_lease_that_waits_for_its_renewal(
     make_pod: MakePod, server: StartServer, keeper: Keeper
 ) -> None:
-    server()
-    pods = [make_pod() for _ in range(3)]
-    for number, pod in enumerate(pods):
-        keeper.acquire(pod, f"c{number}", probe="fast")
-    for pod in pods:
-        wait_until(lambda pod=pod: not pod.netns.run("ss", "-0aHn", "-ua").strip())  # type: ignore[misc]
+    pod = make_pod()
+
+    def sockets() -> list[str]:
+        return pod.netns.run("ss", "-aHn", "--packet", "--udp").splitlines()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(keeper.acquire, pod, probe="fast")
+        wait_until(lambda: len(sockets()) == 2, what="the sockets for DHCP and ARP")
+        server()
+        pending.result(10)
+    wait_until(lambda: sockets() == [], what="the sockets to be closed")
 
 
 def test_without_a_server_the_error_says_that_nobody_answered(
