@@ -120,7 +120,7 @@ class Dispatcher:
                 wait until the loop has its turn.
 
         Returns:
-            None when it was abandoned before its turn came.
+            None when it was cancelled before its turn came.
 
         Raises:
             RetryError: Too many calls run already.
@@ -129,7 +129,7 @@ class Dispatcher:
         try:
             with self._admitted(ticket):
                 async with self._turns.take(_turn_of(request)):
-                    if ticket.abandoned:
+                    if ticket.cancelled():
                         return None
                     submitted = True
                     outcome = await self.in_thread(
