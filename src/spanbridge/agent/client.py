@@ -2,6 +2,7 @@
 """Asking an agent: what the shim does in C, for our own command line and for tests."""
 
 import array
+import contextlib
 import json
 import socket
 from collections.abc import Sequence
@@ -37,14 +38,20 @@ def send_call(path: Path, frame: CallFrame, descriptors: Sequence[int] = ()) -> 
     try:
         sock.settimeout(TIMEOUT_S)
         sock.connect(str(path))
-        data = render_call(frame)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-        sent = sock.sendmsg([data], [rights] if descriptors else [])
-        sock.sendall(data[sent:])
+        _send(sock, render_call(frame), descriptors)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _send(sock: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+    # An agent that refuses answers, and hangs up, before it has read everything.
+    with contextlib.suppress(BrokenPipeError):
+        sent = sock.sendmsg([data], [rights] if descriptors else [])
+        if sent < len(data):
+            sock.sendall(data[sent:])
 
 
 def receive_answer(sock: socket.socket) -> AnswerFrame:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
 from spanbridge.agent.calls import Outcome, program_of, verb_of
@@ -26,6 +26,13 @@ class RunCall(Protocol):
         """Run one call to its end."""
 
 
+Deliver = Callable[[Outcome], None]
+
+
+def _deliver_nothing(_outcome: Outcome) -> None:
+    """Leave the outcome to whoever awaits it."""
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """
@@ -34,9 +41,11 @@ class Ticket:
     Attributes:
         abandoned: Nobody waits for its answer any more, or the agent stops. Read by the
             call's thread.
+        over: Set at its end.
     """
 
     abandoned: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cancelled(self) -> bool:
         """Tell the call whether to give up."""
@@ -100,9 +109,17 @@ class Dispatcher:
         self._workers = Workers()
         self._tickets: set[Ticket] = set()
 
-    async def run(self, request: Request, ticket: Ticket) -> Outcome | None:
+    async def run(
+        self, request: Request, ticket: Ticket, deliver: Deliver = _deliver_nothing
+    ) -> Outcome | None:
         """
         Run one call in a thread of its own, and close the request.
+
+        Args:
+            request: What was asked.
+            ticket: By which it is told to give up.
+            deliver: Called with the outcome in that thread, so that the client need not
+                wait until the loop has its turn.
 
         Returns:
             None when it was abandoned before its turn came.
@@ -113,11 +130,15 @@ class Dispatcher:
         submitted = False
         try:
             with self._admitted(ticket):
+                if verb_of(request.frame) == "GC":
+                    await self._outlive_abandoned()
                 async with self._turns.take(_turn_of(request)):
                     if ticket.abandoned:
                         return None
                     submitted = True
-                    outcome = await self.in_thread(lambda: self._run_and_close(request, ticket))
+                    outcome = await self.in_thread(
+                        lambda: self._run_and_close(request, ticket, deliver)
+                    )
         finally:
             # Its thread closes it, also after this task was cancelled: the call still uses it.
             if not submitted:
@@ -126,11 +147,24 @@ class Dispatcher:
         self._tally.count(verb_of(frame), program_of(frame), outcome.code, outcome.seconds)
         return outcome
 
-    def _run_and_close(self, request: Request, ticket: Ticket) -> Outcome:
+    def _run_and_close(self, request: Request, ticket: Ticket, deliver: Deliver) -> Outcome:
         try:
-            return self._run(request, ticket.cancelled)
+            outcome = self._run(request, ticket.cancelled)
+            deliver(outcome)
+            outcome.epilogue()
         finally:
             request.close()
+        return outcome
+
+    async def _outlive_abandoned(self) -> None:
+        """
+        Wait for the calls that nobody waits for any more.
+
+        Whoever made them may believe that they are over, and GC would find half of what
+        they are about to undo.
+        """
+        for ticket in [each for each in self._tickets if each.abandoned]:
+            await ticket.over.wait()
 
     @contextlib.contextmanager
     def _admitted(self, ticket: Ticket) -> Iterator[None]:
@@ -145,6 +179,7 @@ class Dispatcher:
         try:
             yield
         finally:
+            ticket.over.set()
             self._tickets.discard(ticket)
             self._tally.in_flight = len(self._tickets)
 

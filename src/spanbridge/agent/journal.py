@@ -23,7 +23,6 @@ from spanbridge.model.reader import Node, parse_object
 VERSION: Final = 1
 SUFFIX: Final = ".json"
 DAMAGED_SUFFIX: Final = ".damaged"
-BOOT_ID_PATH: Final = "/proc/sys/kernel/random/boot_id"
 _UNBOUNDED: Final = 1 << 64
 
 Identity = tuple[int, int]
@@ -69,11 +68,6 @@ class Attachment:
         ips = self.result.get("ips")
         listed = ips if isinstance(ips, list) else []
         return [str(ip["address"]) for ip in listed if isinstance(ip, dict) and "address" in ip]
-
-
-def boot_id() -> str:
-    """Name the running boot."""
-    return Path(BOOT_ID_PATH).read_text().strip()
 
 
 def render_attachment(attachment: Attachment) -> bytes:

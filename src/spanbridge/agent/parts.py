@@ -22,6 +22,15 @@ class Leasing(Protocol):
     def counters(self) -> Mapping[str, int]:
         """Count what happened since the start, by the kind of event."""
 
+    async def renew(self) -> Facts:
+        """
+        Have every lease renewed now; on the event loop.
+
+        Returns:
+            As `facts`; the key ``asked`` of each has ``renewed``, and ``cause`` where
+            that is false.
+        """
+
 
 class NoLeases:
     """Lease supervision that is not there."""
@@ -33,6 +42,10 @@ class NoLeases:
     def counters(self) -> Mapping[str, int]:
         """Count nothing."""
         return {}
+
+    async def renew(self) -> Facts:
+        """Renew none."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

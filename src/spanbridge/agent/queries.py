@@ -27,7 +27,7 @@ from spanbridge.model.frames import AnswerFrame, CallFrame
 
 PROGRAM: Final = "agent"
 VARIABLE: Final = "SPANBRIDGE_QUERY"
-QUERIES: Final = ("status", "attachments", "leases", "gc")
+QUERIES: Final = ("status", "attachments", "leases", "renew", "gc")
 
 _AT_ONCE: Final = 32
 """Attachments that gc undoes at a time: enough for their links to be removed together."""
@@ -100,6 +100,7 @@ class Queries:
             "status": self.status,
             "attachments": self._attachments,
             "leases": self._leases,
+            "renew": self._leasing.renew,
             "gc": self._collect,
         }
         asked = frame.environ.get(VARIABLE, "")

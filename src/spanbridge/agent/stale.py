@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spanbridge.agent.journal import Attachment, Identity, boot_id
+from spanbridge.agent.journal import Attachment, Identity
+from spanbridge.base.clock import boot_id
 from spanbridge.base.errors import NodeError
 from spanbridge.rtnl import NETNS_DIR, NetNs
 

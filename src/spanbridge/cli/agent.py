@@ -155,14 +155,30 @@ def attachments(*, socket: Path | None, output_format: str) -> None:
     _show(_ask(socket, "attachments"), output_format, attachments_view)
 
 
-@agent.command(epilog=examples("spanbridge agent leases", "spanbridge agent leases --format json"))
+@agent.command(
+    epilog=examples(
+        "spanbridge agent leases",
+        "spanbridge agent leases --renew",
+        "spanbridge agent leases --format json",
+    )
+)
 @_socket_option
+@click.option(
+    "--renew", is_flag=True, help="Renew all of them first, without waiting for half of their time."
+)
 @format_option("text", "json")
-def leases(*, socket: Path | None, output_format: str) -> None:
-    """List the DHCP leases that the agent keeps."""
+def leases(*, socket: Path | None, renew: bool, output_format: str) -> int:
+    """
+    List the DHCP leases that the agent keeps; times count from now.
+
+    With --renew, exits with 1 where a lease was not renewed; it lives on as it was.
+    """
     from spanbridge.cli.agent_view import leases_view
 
-    _show(_ask(socket, "leases"), output_format, leases_view)
+    document = _ask(socket, "renew" if renew else "leases")
+    _show(document, output_format, leases_view)
+    failed = renew and not all(lease["asked"]["renewed"] for lease in document)
+    return Exit.FINDINGS if failed else Exit.FINE
 
 
 @agent.command(epilog=examples("spanbridge agent gc", "spanbridge agent gc --format json"))

@@ -77,18 +77,33 @@ def attachments_view(attachments: Sequence[Json]) -> RenderableType:
 
 
 def leases_view(leases: Sequence[Json]) -> RenderableType:
-    """Draw the answer of ``leases``; the keys of its objects are the columns."""
+    """Draw the answer of ``leases``, or of ``renew``."""
     if not leases:
         return Text("no leases")
-    columns = list(dict.fromkeys(key for lease in leases for key in lease))
-    table = _table(*columns)
-    for lease in leases:
-        table.add_row(*(_cell(lease.get(column)) for column in columns))
+    table = _table("network", "container", "interface", "address", "server", "state")
+    for heading in ("renews in", "expires in", "renewed"):
+        table.add_column(heading, justify="right")
+    asked = any("asked" in each for each in leases)
+    if asked:
+        table.add_column("just now", overflow="fold")
+    for each in leases:
+        names = (each["network"], each["containerId"], each["ifname"])
+        times = (_span(each["renewInSeconds"]), _span(each["expiresInSeconds"]))
+        state = Text(each["state"], style="" if each["state"] == "bound" else "yellow")
+        cells = [each["address"], each["server"], state, *times, str(each["renewals"])]
+        table.add_row(*names, *cells, *([_asked(each["asked"])] if asked else []))
     return table
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+def _asked(outcome: Json) -> Text:
+    if outcome["renewed"]:
+        return Text("renewed", style="green")
+    return Text(f"not renewed: {outcome['cause']}", style="red")
+
+
+def _span(seconds: float | None) -> str:
+    """Spell a time from now; what is over counts as now."""
+    return "never" if seconds is None else str(timedelta(seconds=max(0, round(seconds))))
 
 
 def gc_view(done: Json) -> RenderableType:

@@ -6,6 +6,7 @@ Another main plugin (macvlan, the reference bridge) executes them with its own
 configuration on standard input.
 """
 
+from spanbridge.base.errors import RetryError
 from spanbridge.cni.verbs import Call
 from spanbridge.ipam import IpamCall, open_for_release, open_ipam
 from spanbridge.model.netconf import IpamConf, parse_name, parse_valid_attachments
@@ -25,7 +26,14 @@ def _ipam_call(call: Call, program: str) -> IpamCall:
 
 def add(call: Call, program: str) -> CniResult:
     """Reserve addresses; asking again for the same owner answers the same."""
-    return open_ipam(call.request, _ipam_call(call, program)).add()
+    ipam = open_ipam(call.request, _ipam_call(call, program))
+    result = ipam.add()
+    try:
+        call.refuse_cancelled()
+    except RetryError:
+        ipam.release()
+        raise
+    return result
 
 
 def check(call: Call, program: str) -> None:

@@ -12,7 +12,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from spanbridge.base.errors import (
     DelegateError,
     InputError,
     NotReadyError,
+    RetryError,
     VersionError,
 )
 from spanbridge.ipam import BUILT_IN, IpamCall, IpamPlace, IpamPreview
@@ -43,6 +44,9 @@ BUSY_ATTEMPTS: Final = 6
 """The program is being replaced while it is started: as often as the reference tries."""
 
 BUSY_PAUSE_S: Final = 0.2
+POLL_S: Final = 0.05
+"""How often a waiting ADD looks whether its caller has given up."""
+
 STDERR_SHOWN: Final = 1000
 """Characters; the last ones, where the cause stands."""
 
@@ -84,6 +88,7 @@ def run(program: str, verb: str, request: Request, place: IpamPlace) -> Answer:
     Raises:
         DelegateError: It cannot be started, or does not end in time; then it is killed
             with all the processes that it started.
+        RetryError: The caller of ADD gave up meanwhile; it is killed as well.
     """
     name = os.path.basename(program)
     environ = dict(request.environ) | {"CNI_COMMAND": verb}
@@ -92,8 +97,10 @@ def run(program: str, verb: str, request: Request, place: IpamPlace) -> Answer:
     # A child is born into the namespace of the thread that forks it.
     start = partial(_start, program, environ)
     process = start() if place.host is None else place.host.run(start)
+    # Whatever else was begun is ended: half a DEL would only have to be repeated.
+    cancelled = place.cancelled if verb == "ADD" else bool
     try:
-        stdout, stderr = process.communicate(request.stdin, timeout=TIMEOUTS_S[verb])
+        stdout, stderr = _communicate(process, request.stdin, TIMEOUTS_S[verb], cancelled)
     except BaseException as exc:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -104,6 +111,26 @@ def run(program: str, verb: str, request: Request, place: IpamPlace) -> Answer:
             ) from exc
         raise
     return Answer(process.returncode, stdout, stderr.decode(errors="replace").strip())
+
+
+def _communicate(
+    process: "subprocess.Popen[bytes]",
+    stdin: bytes,
+    timeout_s: float,
+    cancelled: Callable[[], bool],
+) -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + timeout_s
+    unsent: bytes | None = stdin
+    while True:
+        left_s = deadline - time.monotonic()
+        try:
+            return process.communicate(unsent, timeout=min(left_s, POLL_S))
+        except subprocess.TimeoutExpired:
+            unsent = None  # kept by the process's own object
+            if cancelled():
+                raise RetryError("cannot finish: the caller has given up") from None
+            if left_s <= POLL_S:
+                raise
 
 
 def _start(program: str, environ: dict[str, str]) -> "subprocess.Popen[bytes]":

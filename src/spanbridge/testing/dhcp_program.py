@@ -179,6 +179,7 @@ class Server:
             address, kind_of_answer = self._choose(chaddr), 2
         elif kind in self.settings["nak"]:
             address, kind_of_answer = None, 6
+            self.given.pop(chaddr, None)  # what is refused is not known any more
         else:
             address, kind_of_answer = message["requested"] or message["ciaddr"], 5
             if message["kind"] != "selecting" and self.settings["move_to"]:

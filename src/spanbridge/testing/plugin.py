@@ -21,7 +21,11 @@ from typing import Any, Final, Protocol
 
 import pytest
 
-pytest_plugins = ["spanbridge.testing.runtime", "spanbridge.testing.dhcp"]
+pytest_plugins = [
+    "spanbridge.testing.modes",
+    "spanbridge.testing.dhcp",
+    "spanbridge.testing.agent",
+]
 
 Facts = list[dict[str, Any]]
 """What ``ip -j`` and its like print: objects whose keys depend on the command."""
@@ -70,10 +74,24 @@ class MakeNetns(Protocol):
         """Make a namespace; ``role`` shows in its name."""
 
 
+class MakeMany(Protocol):
+    """The factory that the fixture `many_netns` gives."""
+
+    def __call__(self, number: int) -> list[Netns]:
+        """Make so many."""
+
+
 class AskTool(Protocol):
     """A fixture that asks a tool for JSON."""
 
     def __call__(self, *arguments: str, netns: Netns | None = None) -> Facts:
+        """Ask in a namespace; None: the one the test runs in."""
+
+
+class AskRules(Protocol):
+    """The fixture `rules_left`."""
+
+    def __call__(self, netns: Netns | None = None) -> Facts:
         """Ask in a namespace; None: the one the test runs in."""
 
 
@@ -111,6 +129,30 @@ def netns() -> Iterator[MakeNetns]:
         if each.path.exists():
             _end_processes(each)
             run("ip", "netns", "del", each.name)
+
+
+@pytest.fixture
+def many_netns(tmp_path: Path) -> Iterator[MakeMany]:
+    """
+    A factory of many namespaces, made and removed by one process each.
+
+    Their loopback is down, and a process in one of them keeps it alive.
+    """
+    names: list[str] = []
+
+    def batch(verb: str, of: Sequence[str]) -> None:
+        script = tmp_path / "netns-batch"
+        script.write_text("".join(f"netns {verb} {name}\n" for name in of))
+        run("ip", "-force", "-batch", str(script))
+
+    def make(number: int) -> list[Netns]:
+        made = [f"many-{os.getpid()}-{next(_NUMBERS)}" for _ in range(number)]
+        names.extend(made)
+        batch("add", made)
+        return [Netns(name, Path("/run/netns") / name) for name in made]
+
+    yield make
+    batch("del", names)
 
 
 def _end_processes(netns: Netns) -> None:
@@ -178,6 +220,32 @@ def nft_json() -> AskTool:
         return [each for each in ask(*arguments, netns=netns) if "metainfo" not in each]
 
     return objects
+
+
+@pytest.fixture
+def rules_left(nft_json: AskTool) -> AskRules:
+    """
+    Asks for what nft lists, apart from what keeps the gateway of no pod on the node.
+
+    DEL leaves a gateway's address on the bridge, and with it what keeps it there.
+    """
+
+    def ask(netns: Netns | None = None) -> Facts:
+        listed = nft_json("list", "ruleset", netns=netns)
+        sets = [each["set"] for each in listed if _is_in(each, "bridge") and "set" in each]
+        comments = [one["elem"]["comment"] for each in sets for one in each.get("elem", [])]
+        gateways = all(each["name"].startswith("gateway") for each in sets)
+        if not gateways or not all(each.startswith("sb1:gateway") for each in comments):
+            return listed
+        return [each for each in listed if not _is_in(each, "bridge")]
+
+    return ask
+
+
+def _is_in(listed: dict[str, Any], family: str) -> bool:
+    """Tell whether an object is our table of a family, or in it."""
+    fields = next(iter(listed.values()))
+    return (fields["family"], fields.get("table") or fields["name"]) == (family, "spanbridge")
 
 
 def _asker(tool: Sequence[str]) -> AskTool:

@@ -14,9 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
-from spanbridge.cni.install import install
 from spanbridge.testing.plugin import Netns
 
 TIMEOUT_S: Final = 120
@@ -68,11 +65,13 @@ class Cni:
         bin_dir: Where the programs are; CNI_PATH.
         run_dir: What SPANBRIDGE_RUN says.
         node: The namespace that calls are made in; None is where the test runs.
+        agent_socket: What SPANBRIDGE_SOCKET says; None leaves it unset.
     """
 
     bin_dir: Path
     run_dir: Path
     node: Netns | None = None
+    agent_socket: Path | None = None
 
     def on(self, node: Netns) -> "Cni":
         """The same runtime on another node."""
@@ -91,6 +90,7 @@ class Cni:
             "CNI_ARGS": args,
             "CNI_PATH": str(self.bin_dir),
             "SPANBRIDGE_RUN": str(self.run_dir),
+            "SPANBRIDGE_SOCKET": str(self.agent_socket or ""),
             "PATH": os.environ["PATH"],
         }
         return {name: value for name, value in pairs.items() if value}
@@ -138,17 +138,3 @@ class Cni:
     def check(self, conf: Conf, pod: Netns | str, result: Any, **more: Any) -> Answer:  # noqa: ANN401
         """CHECK with a result of ADD as ``prevResult``."""
         return self.call("CHECK", conf | {"prevResult": result}, pod, **more)
-
-
-@pytest.fixture(scope="session")
-def cni_bin_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with our programs in it."""
-    bin_dir = tmp_path_factory.mktemp("cni-bin")
-    install(bin_dir)
-    return bin_dir
-
-
-@pytest.fixture
-def cni(cni_bin_dir: Path, tmp_path: Path, node: Netns) -> Cni:
-    """A runtime on the fixture ``node``, with locks of its own."""
-    return Cni(cni_bin_dir, tmp_path / "run", node)

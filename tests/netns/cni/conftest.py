@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import MODES
 from spanbridge.testing.plugin import AskTool, MakeNetns, Netns
 from spanbridge.testing.runtime import Cni, Conf
 
@@ -40,6 +41,12 @@ LINK_FACTS: Final = (
     *("link", "link_index", "txqlen"),
 )
 ROUTE_FACTS: Final = ("dst", "gateway", "dev", "table", "metric")
+
+
+@pytest.fixture(params=MODES)
+def cni_mode(request: pytest.FixtureRequest) -> str:
+    """Every test runs by the one-shot program, and by shim and agent."""
+    return str(request.param)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -229,20 +236,20 @@ def spawn(cni: Cni) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
 
 
 @pytest.fixture
-def delegate(tmp_path: Path, cni_bin_dir: Path) -> Callable[[str], dict[str, str]]:
+def delegate(tmp_path: Path, cni: Cni) -> Callable[[str], dict[str, str]]:
     """
     Writes a shell script as the IPAM plugin `fake`; the environment that finds it.
 
-    The script logs the verbs it was called with in ``$LOG``.
+    The script logs the verbs it was called with; the fixture `called` reads them.
     """
 
     def write(body: str) -> dict[str, str]:
         place = tmp_path / "plugins"
         place.mkdir(exist_ok=True)
         program = place / "fake"
-        program.write_text(f'#!/bin/sh\necho "$CNI_COMMAND" >> "$LOG"\n{body}\n')
+        program.write_text(f'#!/bin/sh\necho "$CNI_COMMAND" >> "{tmp_path}/verbs"\n{body}\n')
         program.chmod(0o755)
-        return {"CNI_PATH": f"{place}:{cni_bin_dir}", "LOG": str(tmp_path / "verbs")}
+        return {"CNI_PATH": f"{place}:{cni.bin_dir}"}
 
     return write
 

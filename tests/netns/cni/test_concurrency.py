@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many calls at once on one node."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, Netns, run
+from spanbridge.testing.plugin import AskRules, MakeMany, Netns
 from spanbridge.testing.runtime import Answer, Cni, Conf
 
 MakeConf = Callable[..., Conf]
@@ -18,25 +17,6 @@ Leases = Callable[[], dict[str, str]]
 ATTACHMENTS: Final = 200
 AT_ONCE: Final = 16
 FULL: Final = {"isGateway": True, "ipMasq": True, "macspoofchk": True}
-
-
-@pytest.fixture
-def pods(tmp_path: Path) -> Iterator[Callable[[int], list[Netns]]]:
-    """Makes many sandboxes with one process; the fixture `netns` needs several for each."""
-    names: list[str] = []
-
-    def batch(lines: Sequence[str]) -> None:
-        script = tmp_path / "batch"
-        script.write_text("".join(f"{line}\n" for line in lines))
-        run("ip", "-force", "-batch", str(script))
-
-    def make(number: int) -> list[Netns]:
-        names.extend(f"many-{each}" for each in range(number))
-        batch([f"netns add {name}" for name in names])
-        return [Netns(name, Path("/run/netns") / name) for name in names]
-
-    yield make
-    batch([f"netns del {name}" for name in names])
 
 
 def _all(cni: Cni, verb: str, conf: Conf, pods: Sequence[Netns]) -> list[Answer]:
@@ -50,23 +30,23 @@ def test_200_pods_come_and_go_16_at_a_time_and_nothing_is_left(
     cni: Cni,
     layer3: MakeConf,
     node: Netns,
-    pods: Callable[[int], list[Netns]],
+    many_netns: MakeMany,
     links: Links,
     leases: Leases,
     elements: Callable[[Netns], list[str]],
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
-    conf, sandboxes = layer3("10.1.0.0/22", **FULL), pods(ATTACHMENTS)
+    conf, sandboxes = layer3("10.1.0.0/22", **FULL), many_netns(ATTACHMENTS)
     results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
     assert len({result["ips"][0]["address"] for result in results}) == ATTACHMENTS
     assert len(leases()) == ATTACHMENTS
-    assert len(elements(node)) == ATTACHMENTS * 3
+    assert len(elements(node)) == ATTACHMENTS * 4 + 1, "and one of the gateway's"
 
     assert [each.result for each in _all(cni, "DEL", conf, sandboxes)] == [None] * ATTACHMENTS
 
     assert set(links(node)) == {"lo", "br0"}
     assert leases() == {}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 @pytest.mark.timeout(120)
@@ -74,11 +54,11 @@ def test_the_first_pods_of_a_node_may_come_at_once(
     cni: Cni,
     layer3: MakeConf,
     node: Netns,
-    pods: Callable[[int], list[Netns]],
+    many_netns: MakeMany,
     links: Links,
     addresses: Callable[[Netns, str], list[str]],
 ) -> None:
-    conf, sandboxes = layer3(mtu=1400, promiscMode=True, **FULL), pods(AT_ONCE)
+    conf, sandboxes = layer3(mtu=1400, promiscMode=True, **FULL), many_netns(AT_ONCE)
 
     results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
 
@@ -93,11 +73,11 @@ def test_failing_and_succeeding_calls_at_once_do_not_disturb_each_other(
     layer3: MakeConf,
     conf: MakeConf,
     node: Netns,
-    pods: Callable[[int], list[Netns]],
+    many_netns: MakeMany,
     leases: Leases,
     links: Links,
 ) -> None:
-    sandboxes = pods(AT_ONCE)
+    sandboxes = many_netns(AT_ONCE)
     good = layer3(**FULL)
     # Its route cannot be made: it fails as late as can be, and undoes itself.
     route = {"dst": "192.0.2.0/24", "gw": "203.0.113.1"}

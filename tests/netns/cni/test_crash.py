@@ -2,7 +2,9 @@
 """
 A call that is killed at any moment: the same call, or the next, makes everything right.
 
-The moments are spread over the time that a whole call takes on this machine.
+The moments are spread over the time that a whole call takes on this machine. What is
+killed is the program that the runtime started: the plugin itself, or the shim, whose
+end tells the agent that the caller gave up. Killed agents are in `tests/netns/agent`.
 """
 
 import time
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, Netns
+from spanbridge.testing.plugin import AskRules, Netns
 from spanbridge.testing.runtime import Cni, Conf
 
 if TYPE_CHECKING:
@@ -28,12 +30,12 @@ SUBNETS: Final = ("10.1.2.0/24", "fd00::/64")
 
 @pytest.fixture
 def nothing_left(
-    links: Links, leases: Callable[[], dict[str, str]], nft_json: AskTool, node: Netns
+    links: Links, leases: Callable[[], dict[str, str]], rules_left: AskRules, node: Netns
 ) -> Callable[[], bool]:
     """Tells whether the node is as before the only attachment, the bridge left aside."""
 
     def look() -> bool:
-        rules = nft_json("list", "ruleset", netns=node)
+        rules = rules_left(node)
         return not set(links(node)) - {"lo", "br0"} and not leases() and not rules
 
     return look
@@ -83,9 +85,12 @@ def test_add_after_a_killed_add_succeeds_and_del_leaves_nothing(
     for step in range(STEPS):
         delay_s = whole * step / STEPS
         killed += _kill_after(spawn("ADD", conf, pod), delay_s)
-        if not _finished(links, node):
-            result = cni.add(conf, pod)
-            assert cni.check(conf, pod, result).result is None, f"killed after {delay_s:.3f} s"
+        answer = cni.call("ADD", conf, pod)
+        if answer.status:
+            assert answer.code == 102
+            assert _finished(links, node), f"killed after {delay_s:.3f} s"
+        else:
+            assert cni.check(conf, pod, answer.result).result is None, f"after {delay_s:.3f} s"
         cni.delete(conf, pod)
         assert nothing_left(), f"killed after {delay_s:.3f} s"
     assert killed > STEPS / 4, "the moments lay behind the end of most calls"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import in_one_shot_mode
 from spanbridge.testing.plugin import Netns
 from spanbridge.testing.runtime import Cni, Conf
 
@@ -56,10 +57,10 @@ def test_the_program_gets_the_very_bytes_that_we_got(
     assert (tmp_path / "stdin").read_bytes() == stdin
 
 
-def test_the_program_gets_our_environment(
+def test_the_program_gets_the_variables_of_the_protocol(
     cni: Cni, fake: MakeConf, pod: Netns, delegate: Delegate, tmp_path: Path
 ) -> None:
-    env = delegate(f'env > "{tmp_path}/env"; {_says(ANSWER)}') | {"EXTRA": "kept"}
+    env = delegate(f'env > "{tmp_path}/env"; {_says(ANSWER)}')
     args = "IgnoreUnknown=1;K8S_POD_NAME=x"
 
     cni.add(fake(), pod, container="c7", ifname="net3", args=args, env=env)
@@ -68,7 +69,20 @@ def test_the_program_gets_our_environment(
     assert seen["CNI_COMMAND"] == "ADD"
     assert (seen["CNI_CONTAINERID"], seen["CNI_IFNAME"]) == ("c7", "net3")
     assert (seen["CNI_NETNS"], seen["CNI_ARGS"]) == (str(pod.path), args)
-    assert (seen["CNI_PATH"], seen["EXTRA"]) == (env["CNI_PATH"], "kept")
+    assert seen["CNI_PATH"] == env["CNI_PATH"]
+    assert seen["PATH"]
+
+
+# Of the caller's environment, the shim hands on what belongs to the protocol.
+@in_one_shot_mode
+def test_the_program_gets_the_rest_of_our_environment(
+    cni: Cni, fake: MakeConf, pod: Netns, delegate: Delegate, tmp_path: Path
+) -> None:
+    env = delegate(f'env > "{tmp_path}/env"; {_says(ANSWER)}') | {"EXTRA": "kept"}
+
+    cni.add(fake(), pod, env=env)
+
+    assert "EXTRA=kept" in (tmp_path / "env").read_text().splitlines()
 
 
 def test_every_verb_is_passed_on(

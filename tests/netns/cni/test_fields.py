@@ -213,7 +213,7 @@ def test_without_enabledad_nobody_waits_and_a_duplicate_passes(
     assert _claim(cni, conf, second).result
 
     assert time.process_time() - started < 1
-    listed = second.run("ip", "-6", "addr", "show", "dev", "eth0")
+    listed = second.run("ip", "-6", "addr", "show", "dev", "eth0", "scope", "global")
     assert "fd00::9" in listed
     assert "tentative" not in listed
     assert second.run("cat", "/proc/sys/net/ipv6/conf/eth0/accept_dad") == "0\n"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from spanbridge.testing.dhcp import wait_until
+from spanbridge.testing.modes import in_agent_mode, in_one_shot_mode
 from spanbridge.testing.plugin import MakeNetns, Netns
 from spanbridge.testing.runtime import Cni, Conf
 
@@ -142,6 +144,8 @@ def test_an_interface_that_exists_is_refused_and_stays(
     assert dump(node, pod) == before
 
 
+# A signal meets the plugin's own process; what the shim's end does to the agent comes next.
+@in_one_shot_mode
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("bridge", ["missing", "there"])
 def test_a_signal_in_the_middle_leaves_everything_as_it_was(
@@ -172,6 +176,35 @@ def test_a_signal_in_the_middle_leaves_everything_as_it_was(
     assert (tmp_path / "verbs").read_text().split() == ["ADD", "DEL"]
 
 
+@in_agent_mode
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("bridge", ["missing", "there"])
+def test_an_add_whose_shim_is_killed_leaves_everything_as_it_was(
+    spawn: Spawn,
+    conf: MakeConf,
+    node: Netns,
+    pod: Netns,
+    sh: Shell,
+    dump: Dump,
+    delegate: Delegate,
+    tmp_path: Path,
+    number: signal.Signals,
+    bridge: str,
+) -> None:
+    if bridge == "there":
+        sh(node, "ip link add br0 up address 02:00:00:00:00:77 type bridge")
+    before = dump(node, pod)
+    env = delegate('if [ "$CNI_COMMAND" = ADD ]; then sleep 60; fi')
+    process = spawn("ADD", conf(ipam={"type": "fake"}, **FULL), pod, **env)
+    _wait_for(tmp_path / "verbs", "ADD")
+
+    process.send_signal(number)
+
+    assert process.communicate(timeout=WAIT_S)[0] == b""
+    wait_until(lambda: dump(node, pod) == before, what="the undoing")
+    assert (tmp_path / "verbs").read_text().split() == ["ADD", "DEL"]
+
+
 def _wait_for(path: Path, words: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while not path.exists() or words not in path.read_text():
@@ -198,11 +231,14 @@ def test_a_bridge_that_another_came_to_use_meanwhile_stays(
     process.terminate()
     process.communicate(timeout=WAIT_S)
 
-    assert process.returncode == 1
+    assert process.returncode != 0
+    _wait_for(tmp_path / "verbs", "DEL")
     assert cni.check(plain, other, result, container="other").result is None
     assert other.ping("10.1.2.1")
 
 
+# A signal meets the plugin's own process; what the shim's end does to the agent comes next.
+@in_one_shot_mode
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_del_runs_on_when_a_signal_arrives(
     cni: Cni,
@@ -224,3 +260,20 @@ def test_del_runs_on_when_a_signal_arrives(
 
     assert process.wait(timeout=WAIT_S) == 0
     assert "eth0" not in links(pod)
+
+
+@in_agent_mode
+def test_del_runs_on_when_the_shim_is_killed(
+    cni: Cni, spawn: Spawn, conf: MakeConf, pod: Netns, delegate: Delegate, tmp_path: Path
+) -> None:
+    fake = conf(ipam={"type": "fake"})
+    answer = '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.9/24"}]}'
+    cni.add(fake, pod, env=delegate(f"echo '{answer}'"))
+    env = delegate(f"sleep 0.3; echo ended >> {tmp_path}/verbs")
+    process = spawn("DEL", fake, pod, **env)
+    _wait_for(tmp_path / "verbs", "DEL")
+
+    process.kill()
+
+    assert process.wait(timeout=WAIT_S) != 0
+    _wait_for(tmp_path / "verbs", "ended")

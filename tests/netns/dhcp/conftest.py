@@ -53,12 +53,21 @@ MakePod = Callable[[], Pod]
 
 
 @pytest.fixture
-def make_pod(netns: MakeNetns, node: Netns, ip_json: AskTool) -> MakePod:
-    """A factory of pods on the bridge ``br0`` of the node, which is 10.9.0.1/24."""
+def lan(node: Netns) -> Netns:
+    """The node with a bridge ``br0``, which is 10.9.0.1/24: where servers listen."""
     inside = ("ip", "-n", node.name)
-    run(*inside, "link", "add", "br0", "type", "bridge", "forward_delay", "0")
+    # A MAC of its own: one taken from a port would change with the ports.
+    kind = ("address", "02:00:00:00:09:01", "type", "bridge", "forward_delay", "0")
+    run(*inside, "link", "add", "br0", *kind)
     run(*inside, "addr", "add", f"{SERVER}/24", "dev", "br0")
     run(*inside, "link", "set", "br0", "up")
+    return node
+
+
+@pytest.fixture
+def make_pod(netns: MakeNetns, lan: Netns, ip_json: AskTool) -> MakePod:
+    """A factory of pods on the bridge."""
+    inside = ("ip", "-n", lan.name)
     numbers = itertools.count()
 
     def make() -> Pod:
@@ -141,10 +150,17 @@ class Keeper:
         """Look at the lease of a container."""
         return self.leases.find(owner_of(container))
 
+    def held(self, container: str = "c1") -> Lease:
+        """The lease of a container that must have one."""
+        lease = self.find(container)
+        assert lease is not None
+        return lease
+
     def journal(self) -> list[Path]:
-        """Every file of the journal."""
+        """Every file of the journal, those that are being written left out."""
         directory = self.state_dir / "leases"
-        return sorted(directory.iterdir()) if directory.is_dir() else []
+        found = sorted(directory.iterdir()) if directory.is_dir() else []
+        return [path for path in found if path.suffix != ".tmp"]
 
     def kill(self) -> None:
         """End at once: nothing is sent, nothing is written any more."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from spanbridge.base.errors import Code, DelegateError, NotReadyError
-from spanbridge.ipam import Ipam, Releaser, delegate
+from spanbridge.base.errors import Code, DelegateError, NotReadyError, RetryError
+from spanbridge.ipam import Ipam, IpamPlace, Releaser, delegate
 from spanbridge.model.result import render_result
 
 SECTION = {"type": "their-ipam"}
@@ -201,6 +201,40 @@ def test_a_program_that_stays_busy_is_an_error(
     monkeypatch.setattr(subprocess, "Popen", _busy(delegate.BUSY_ATTEMPTS))
     with pytest.raises(DelegateError, match="Text file busy"):
         opened(SECTION, install(_answering(RESULT))).add()
+
+
+def _give_up_when(ipam: object, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ipam, "_place", IpamPlace(cancelled=path.exists))
+
+
+def test_an_add_whose_caller_gives_up_ends_with_its_program(
+    opened: Opened, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ipam = opened(SECTION, install(f"echo $$ > {tmp_path}/pid; sleep 60; {_answering(RESULT)}"))
+    _give_up_when(ipam, tmp_path / "pid", monkeypatch)
+    with pytest.raises(RetryError, match="the caller has given up"):
+        ipam.add()
+    pid = (tmp_path / "pid").read_text().strip()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_slow_program_is_waited_for_and_gets_its_input_once(
+    opened: Opened, install: Install, document: Callable[..., object], tmp_path: Path
+) -> None:
+    pause = 3 * delegate.POLL_S
+    script = f"sleep {pause}; cat > {tmp_path}/stdin; sleep {pause}; echo '{json.dumps(RESULT)}'"
+    assert opened(SECTION, install(script)).add().ips
+    assert (tmp_path / "stdin").read_text() == json.dumps(document(SECTION))
+
+
+def test_a_release_is_finished_although_its_caller_gives_up(
+    opened: Opened, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"touch {tmp_path}/begun; sleep {3 * delegate.POLL_S}; touch {tmp_path}/ended"
+    ipam = opened(SECTION, install(script, verb="DEL"))
+    _give_up_when(ipam, tmp_path / "begun", monkeypatch)
+    ipam.release()
+    assert (tmp_path / "ended").exists()
 
 
 def _recording(tmp_path: Path) -> str:

@@ -96,6 +96,14 @@ class Heard:
     files: list[tuple[int, int]]
 
 
+def _receive(connection: socket.socket, limit: int) -> tuple[bytes, list[tuple[int, int]]]:
+    data, descriptors, _, _ = socket.recv_fds(connection, limit, 4)
+    stats = [os.fstat(descriptor) for descriptor in descriptors]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return data, [(stat.st_dev, stat.st_ino) for stat in stats]
+
+
 Reply = Callable[[socket.socket], None]
 
 
@@ -134,18 +142,15 @@ class Agent:
 
     def listen(self, connection: socket.socket) -> None:
         """Read one call."""
-        data, descriptors, _, _ = socket.recv_fds(connection, HEADER.size, 4)
-        stats = [os.fstat(descriptor) for descriptor in descriptors]
-        for descriptor in descriptors:
-            os.close(descriptor)
+        data, files = _receive(connection, HEADER.size)
         if len(data) == HEADER.size:
             _, _, _, strings, stdin = HEADER.unpack(data)
             while len(data) < HEADER.size + strings + stdin:
-                piece = connection.recv(1 << 16)
+                piece, more = _receive(connection, 1 << 16)
                 if not piece:
                     break
-                data += piece
-        self.heard.append(Heard(data, [(stat.st_dev, stat.st_ino) for stat in stats]))
+                data, files = data + piece, files + more
+        self.heard.append(Heard(data, files))
 
     def keep_silent(self, connection: socket.socket) -> None:
         """Read a call, and wait until the caller gives up."""

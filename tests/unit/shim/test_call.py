@@ -130,6 +130,7 @@ def test_the_largest_standard_input_arrives_at_an_agent_that_reads_late(
 
     assert shim.call(stdin=stdin).stdout == b"ok"
     assert agent.first().data.endswith(stdin)
+    assert len(agent.first().files) == 1  # once, not with every piece
 
 
 def test_an_answer_of_an_agent_that_did_not_read_the_call_is_printed(

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node with a runtime on it, its pods, and the other tools' view of VLANs."""
+"""
+A node with a runtime on it, its pods, and the other tools' view of VLANs.
+
+Python takes seconds to start in an emulated guest, so the tests run by shim and agent;
+those marked `in_both_modes`, one for each thing that VLANs do, by the one-shot program
+too.
+"""
 
 import contextlib
 import dataclasses
@@ -15,6 +21,8 @@ from typing import Any, Final
 
 import pytest
 
+from spanbridge.testing.agent import Agent
+from spanbridge.testing.modes import AGENT
 from spanbridge.testing.plugin import Netns, run
 from spanbridge.testing.runtime import Cni, Conf
 
@@ -134,9 +142,8 @@ def make_netns(role: str) -> Netns:
 
 
 @contextlib.contextmanager
-def _world(bin_dir: Path, place: Path) -> Iterator[World]:
-    node = make_netns("node")
-    world = World(node, Cni(bin_dir, place / "run", node), place, [node.name])
+def _world(cni: Cni, node: Netns, place: Path) -> Iterator[World]:
+    world = World(node, cni, place, [node.name])
     try:
         yield world
     finally:
@@ -145,16 +152,32 @@ def _world(bin_dir: Path, place: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def world(cni_bin_dir: Path, tmp_path: Path) -> Iterator[World]:
+def cni_mode() -> str:
+    """How calls are made where a test does not say it."""
+    return AGENT
+
+
+@pytest.fixture
+def node() -> Netns:
+    """The node of `world`, which removes it."""
+    return make_netns("node")
+
+
+@pytest.fixture
+def world(cni: Cni, node: Netns, tmp_path: Path) -> Iterator[World]:
     """A node for one test."""
-    with _world(cni_bin_dir, tmp_path) as made:
+    with _world(cni, node, tmp_path) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def shared_world(cni_bin_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(
+    shim_bin_dir: Path, shared_agent: Agent, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """A node for the tests of one module; each leaves it as it was."""
-    with _world(cni_bin_dir, tmp_path_factory.mktemp("world")) as made:
+    place, node = tmp_path_factory.mktemp("world"), make_netns("node")
+    cni = Cni(shim_bin_dir, place / "run", node, shared_agent.socket)
+    with _world(cni, node, place) as made:
         yield made
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import in_both_modes
+
 if TYPE_CHECKING:
     from tests.vm.cni.conftest import World
 
@@ -42,6 +44,7 @@ def test_the_example_works_in_every_version(world: "World", version: str) -> Non
     assert world.links(one.pod) == {}
 
 
+@in_both_modes
 def test_the_example_through_all_verbs(world: "World") -> None:
     conf = EXAMPLE | {"cniVersion": "1.1.0"}
     assert world.cni.call("STATUS", conf).result is None

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import in_both_modes
+
 if TYPE_CHECKING:
     from tests.vm.cni.conftest import World
 
@@ -28,6 +30,7 @@ def test_a_bridge_that_does_not_filter_is_refused(world: "World", fields: dict[s
     assert not (world.place / "leases").exists()
 
 
+@in_both_modes
 def test_a_trunk_on_a_bridge_made_without_filtering_is_refused(world: "World") -> None:
     first = world.attach(world.static("10.9.0.1/24"))
     pod = world.netns()

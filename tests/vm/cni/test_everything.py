@@ -4,6 +4,8 @@
 import json
 from typing import TYPE_CHECKING, Final
 
+from spanbridge.testing.modes import in_both_modes
+
 if TYPE_CHECKING:
     from tests.vm.cni.conftest import World
 
@@ -20,6 +22,7 @@ FIELDS: Final = {
 }
 
 
+@in_both_modes
 def test_all_fields_work_together(world: "World") -> None:
     conf = world.host_local("10.9.0.0/24", "fd00:9::/64", **FIELDS)
     made = world.attach(conf)

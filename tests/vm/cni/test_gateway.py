@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from spanbridge.testing.modes import in_both_modes
+
 if TYPE_CHECKING:
     from tests.vm.cni.conftest import Attachment, World
 
@@ -188,6 +190,7 @@ def test_gc_removes_the_gateway_of_a_killed_add(world: "World", lines: list[str]
     assert set(world.links()) == {"br0"}
 
 
+@in_both_modes
 def test_first_attachments_at_once_share_one_gateway(world: "World") -> None:
     conf = world.host_local(vlan=100, isGateway=True)
     pods = {f"c{number}": world.netns() for number in range(PARALLEL)}
@@ -202,6 +205,7 @@ def test_first_attachments_at_once_share_one_gateway(world: "World") -> None:
     assert all(pod.ping("10.9.0.1") for pod in pods.values())
 
 
+@in_both_modes
 def test_a_failing_add_takes_its_gateway_away(world: "World") -> None:
     conf = world.static("10.9.0.5/24", vlan=100, isGateway=True)
     conf["ipam"]["routes"] = [{"dst": "10.66.0.0/16", "gw": "192.0.2.1"}]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import in_both_modes
+
 if TYPE_CHECKING:
     from tests.vm.cni.conftest import World
 
@@ -61,6 +63,7 @@ def test_all_vlans_at_once_take_little_time(world: "World") -> None:
     assert world.vlans(attached.port) == ["1-99", f"100 {NATIVE}", "101-4094"]
 
 
+@in_both_modes
 def test_a_bridge_that_filters_is_taken_as_it_is(world: "World") -> None:
     world.sh("ip link add br0 type bridge vlan_filtering 1 vlan_default_pvid 7")
     before = world.links()["br0"]

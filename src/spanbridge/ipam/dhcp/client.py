@@ -82,7 +82,18 @@ class End(enum.Enum):
     STOPPED = enum.auto()
     """As it was told to."""
     GONE = enum.auto()
-    """Its sandbox or interface went away; the lease, if any, was not given back."""
+    """Its interface went away, or sends nothing; the lease, if any, was not given back."""
+
+
+class _Way(enum.Enum):
+    """How a message is sent."""
+
+    BROADCAST = enum.auto()
+    """As a frame to every station."""
+    SERVER_MAC = enum.auto()
+    """As a frame to where the last answer came from."""
+    DATAGRAM = enum.auto()
+    """By the sandbox's own routes and neighbours."""
 
 
 class Holder(Protocol):
@@ -215,6 +226,7 @@ class Client:
         self._totals: Final = totals
         self._pending: Final[deque[tuple[Event, str]]] = deque()
         self._news: Final = asyncio.Event()
+        self._unreleased = False
 
     async def run(self, wire: Wire) -> End:
         """
@@ -234,7 +246,7 @@ class Client:
             return End.GONE
         finally:
             wire.close()
-        return End.STOPPED
+        return End.GONE if self._unreleased else End.STOPPED
 
     def stop(self, *, release: bool) -> None:
         """
@@ -245,6 +257,10 @@ class Client:
         """
         self._pending.appendleft((Event(On.RELEASE if release else On.STOP), ""))
         self._news.set()
+
+    def renew(self) -> None:
+        """Ask for a renewal now; without a lease in use it has no effect."""
+        self._put(Event(On.RENEW), "")
 
     # ------------------------------------------------------------ hearing
 
@@ -355,28 +371,48 @@ class Client:
 
     async def _send(self, wire: Wire, send: Send) -> None:
         message = _MESSAGES[send.what](self._identity, send)
-        held = self.session.held
-        in_use = held is not None and held.granted.address == send.address
-        if send.what is Sending.RENEW or (send.what is Sending.RELEASE and in_use):
-            flush = send.what is Sending.RELEASE
-            sent = await self._send_datagram(wire, message, send, flush=flush)
-            if not flush:
-                self.heard.unsent += not sent
-                return
+        for step in self._ways(send):
+            if step is _Way.DATAGRAM:
+                sent = await self._send_datagram(wire, message, send)
+            else:
+                sent = await self._send_frame(wire, self._framed(message, send, step))
             if sent:
                 return
-        server = (BROADCAST_IP, "")
-        if send.what is Sending.RELEASE:
-            server = (send.server_id, self.server_mac)
-        sourced = send.what in {Sending.REBIND, Sending.RELEASE}
-        source = send.address if sourced else NO_ADDRESS
-        if not await self._send_frame(wire, _frame(self._identity, message, source, server)):
-            self.heard.unsent += 1
-            log.warn("cannot send a DHCP message", lease=self.name, message=send.what.value)
+        self.heard.unsent += 1
+        self._unreleased |= send.what is Sending.RELEASE and self._in_use(send)
+        log.warn("cannot send a DHCP message", lease=self.name, message=send.what.value)
 
-    async def _send_datagram(
-        self, wire: Wire, message: Message, send: Send, *, flush: bool
-    ) -> bool:
+    def _in_use(self, send: Send) -> bool:
+        held = self.session.held
+        return held is not None and held.granted.address == send.address
+
+    def _ways(self, send: Send) -> tuple["_Way", ...]:
+        """
+        List the ways to send, the best first; each next one is for when it fails.
+
+        To one server, a frame goes to the MAC that answered last. The sandbox's own look-up
+        is the second choice: with isGateway the node itself may have the server's address,
+        and answer for it. It comes first every other time, for a server that has moved.
+        """
+        known = (_Way.SERVER_MAC,) if self.server_mac else ()
+        if send.what is Sending.RENEW:
+            moved = self.session.attempt % 2 == 0
+            return (_Way.DATAGRAM, *known) if moved else (*known, _Way.DATAGRAM)
+        if send.what is Sending.RELEASE:
+            looked_up = (_Way.DATAGRAM,) if self._in_use(send) else ()
+            return (*known, *looked_up, _Way.BROADCAST)
+        return (_Way.BROADCAST,)
+
+    def _framed(self, message: Message, send: Send, way: "_Way") -> bytes:
+        to_server = send.what in {Sending.RENEW, Sending.RELEASE}
+        sourced = to_server or send.what is Sending.REBIND
+        server = (
+            send.server_id if to_server else BROADCAST_IP,
+            self.server_mac if way is _Way.SERVER_MAC else "",
+        )
+        return _frame(self._identity, message, send.address if sourced else NO_ADDRESS, server)
+
+    async def _send_datagram(self, wire: Wire, message: Message, send: Send) -> bool:
         try:
             await wire.listen(EARS.get(self.session.state, Ears.NONE) | Ears.UDP)
         except LinkGoneError:
@@ -388,11 +424,11 @@ class Client:
             render_message(message),
             source=send.address,
             destination=send.server_id,
-            flush=flush,
+            flush=send.what is Sending.RELEASE,
         )
 
     async def _send_frame(self, wire: Wire, frame: bytes) -> bool:
-        """Send, a second time through new sockets: a link that is down is set up for them."""
+        """Send, a second time through new sockets: for those of a search the link is set up."""
         wanted = EARS.get(self.session.state, Ears.NONE) | Ears.DHCP
         for _ in range(2):
             try:

@@ -332,6 +332,16 @@ def _extend(session: Session, held: Held, at: At, state: State) -> Step:
     return session, (*actions, sent)
 
 
+def _renew(session: Session, event: Event, at: At) -> Step:
+    """Renew because somebody wants it; a lease without an end has nothing to renew."""
+    held = session.held
+    if held is None or held.rebind_at is None:
+        return session, ()
+    if at.now >= held.rebind_at:
+        return _keep(session, event, at)
+    return _extend(session, held, at, State.RENEWING)
+
+
 def _expire(session: Session, held: Held, at: At) -> Step:
     session = _next(session, held=None, began=at.now, announce_at=None, renew_at=None)
     wait = at.random() * timing.BACKGROUND_JITTER_S
@@ -406,7 +416,9 @@ TABLE: Final[Mapping[tuple[State, On], Transition]] = {
     (State.DECLINED, On.TICK): _discover,
     (State.BACKOFF, On.TICK): _discover,
     (State.BOUND, On.TICK): _keep,
+    (State.BOUND, On.RENEW): _renew,
     (State.RENEWING, On.TICK): _keep,
+    (State.RENEWING, On.RENEW): _renew,
     (State.RENEWING, On.ACK): _extended,
     (State.RENEWING, On.NAK): _refused,
     (State.REBINDING, On.TICK): _keep,

@@ -41,6 +41,8 @@ class On(enum.Enum):
     """Be done, and give back what nobody uses yet."""
     RELEASE = enum.auto()
     """Be done, and give back everything."""
+    RENEW = enum.auto()
+    """Ask to keep the address now, without waiting for T1."""
 
 
 @dataclass(frozen=True, slots=True)

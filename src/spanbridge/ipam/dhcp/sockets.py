@@ -42,6 +42,9 @@ _FILTER: Final = struct.Struct("@HBBI")
 """u16 code, u8 jump if true, u8 jump if false, u32 operand. Source: linux/filter.h."""
 
 _PROGRAM: Final = struct.Struct("@HP")
+CARRIER_S: Final = 0.5
+"""How long a link that was set up may take to work; after that the first message is sent anyway."""
+
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESRCH})
 
 Instruction = tuple[int, int, int, int]
@@ -215,7 +218,9 @@ def _find(place: Place) -> Link | None:
 
 def open_sockets(place: Place, *, dhcp: bool, arp: bool, udp: bool) -> Sockets:
     """
-    Open sockets on an interface; it is set up when frames are to pass (``dhcp``).
+    Open sockets on an interface.
+
+    It is set up for a search (``arp``). Later, one that is down was set down by somebody.
 
     Raises:
         LinkGoneError: Sandbox or interface is not there.
@@ -232,9 +237,8 @@ def _open(place: Place, *, dhcp: bool, arp: bool, udp: bool) -> Sockets:
     link = _find(place)
     if link is None:
         raise LinkGoneError(f"cannot use {place.ifname} {place.mac}: it is gone from its sandbox")
-    if dhcp and not link.up:
-        with Rtnl.open() as rtnl:
-            rtnl.request(set_link(link.index, up=True))
+    if arp and not link.up:
+        _set_up(link)
     opened = Sockets(link.name)
     try:
         if dhcp:
@@ -247,6 +251,15 @@ def _open(place: Place, *, dhcp: bool, arp: bool, udp: bool) -> Sockets:
         opened.close()
         raise
     return opened
+
+
+def _set_up(link: Link) -> None:
+    with Rtnl.open() as rtnl:
+        rtnl.request(set_link(link.index, up=True))
+        # Until then the port at the other end does not forward what we send.
+        rtnl.wait_link(
+            link.index, lambda seen: seen.operstate in {"up", "unknown"}, timeout_s=CARRIER_S
+        )
 
 
 def _packet_socket(ifname: str, protocol: int, program: Sequence[Instruction]) -> socket.socket:

@@ -50,6 +50,9 @@ _PKTINFO: Final = struct.Struct("@i4s4s")
 """int interface, source address, destination. Source: linux/in.h, struct in_pktinfo."""
 
 _VLAN_ID: Final = 0x0FFF
+_CLOSING: Final[set[asyncio.Future[None]]] = set()
+"""What is being closed: the loop itself keeps no task alive."""
+
 _FOREIGN: Final = frozenset({3, 4})
 """PACKET_OTHERHOST, PACKET_OUTGOING: not for us. Source: linux/if_packet.h."""
 
@@ -184,7 +187,14 @@ class LinkWire:
         for sock in (opened.dhcp, opened.arp, opened.udp):
             if sock is not None:
                 asyncio.get_running_loop().remove_reader(sock)
-        opened.close()
+        # For a packet socket the kernel waits a grace period, 13 ms: not on the loop.
+        try:
+            closing = asyncio.ensure_future(self._in_thread(opened.close))
+        except RuntimeError:  # no thread is started any more: the agent ends
+            opened.close()
+            return
+        _CLOSING.add(closing)
+        closing.add_done_callback(_CLOSING.discard)
 
     def is_there(self) -> bool:
         """See `Wire.is_there`."""

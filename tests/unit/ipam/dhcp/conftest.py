@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from spanbridge.ipam.dhcp import machine
 from spanbridge.ipam.dhcp.ether import UdpFrame, parse_udp_frame
-from spanbridge.ipam.dhcp.options import Identity
+from spanbridge.ipam.dhcp.options import Granted, Identity
 from spanbridge.ipam.dhcp.packet import BOOTREPLY, Message
-
-settings.register_profile(
-    "busy-machine", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("busy-machine")
+from spanbridge.ipam.dhcp.session import Action, At, Event, On, Send, Sending, State
+from spanbridge.ipam.dhcp.timing import PROBE_OFF, ProbeProfile
 
 CAPTURES: Final = Path(__file__).parent / "captures"
 
@@ -76,3 +73,87 @@ def who() -> Identity:
         provided={12: b"pod-1", 60: b"spanbridge"},
         broadcast=True,
     )
+
+
+class Drive:
+    """
+    The client's machine in virtual time, with a server that answers when told to.
+
+    Attributes:
+        now: The time.
+        chance: What every call for a random number gives.
+        session: Where the machine is.
+        did: Everything that it wanted done, with the time.
+    """
+
+    def __init__(self, profile: ProbeProfile = PROBE_OFF) -> None:
+        self.now = 1000.0
+        self.chance = 0.5
+        self.did: list[tuple[float, Action]] = []
+        self.session = machine.begin(profile, self.at, jitter_s=0.0)
+
+    @property
+    def at(self) -> At:
+        return At(self.now, lambda: self.chance)
+
+    def on(self, event: Event) -> tuple[Action, ...]:
+        """Let something happen; what is to be done."""
+        self.session, actions = machine.step(self.session, event, self.at)
+        self.did += [(round(self.now - 1000, 3), action) for action in actions]
+        return actions
+
+    def tick(self) -> tuple[Action, ...]:
+        """Let the time come that the machine waits for."""
+        assert self.session.wake is not None
+        self.now = max(self.now, self.session.wake)
+        return self.on(Event(On.TICK))
+
+    def tick_until(self, state: State) -> None:
+        for _ in range(200):
+            if self.session.state is state:
+                return
+            self.tick()
+        pytest.fail(f"{state} was never reached")
+
+    def hear(
+        self, on: On, granted: Granted | None = None, *, server: str = "", xid: int | None = None
+    ) -> tuple[Action, ...]:
+        """Let an answer come: to our transaction and from the granting server, if not told else."""
+        server = server or (granted.server_id if granted else "10.0.0.1")
+        return self.on(Event(on, self.session.xid if xid is None else xid, server, granted))
+
+    def bind(self, granted: Granted) -> None:
+        """Get an address in no time."""
+        self.tick_until(State.SELECTING)
+        self.hear(On.OFFER, granted)
+        self.hear(On.ACK, granted)
+        self.tick_until(State.BOUND)
+
+    def sent(self, what: Sending) -> list[float]:
+        """When messages of a kind were sent."""
+        return [time for time, did in self.did if isinstance(did, Send) and did.what is what]
+
+
+@pytest.fixture
+def drive() -> type[Drive]:
+    """Makes machines in virtual time."""
+    return Drive
+
+
+@pytest.fixture
+def grant() -> Callable[..., Granted]:
+    """What server 10.0.0.1 gives: 10.0.0.5/24 for an hour, if not told else."""
+
+    def make(
+        address: str = "10.0.0.5",
+        *,
+        lease_s: int | None = 3600,
+        t1_s: float | None = None,
+        t2_s: float | None = None,
+        server_id: str = "10.0.0.1",
+    ) -> Granted:
+        if lease_s is not None:
+            t1_s, t2_s = t1_s or lease_s * 0.5, t2_s or lease_s * 0.875
+        return Granted(address, 24, server_id, lease_s=lease_s, t1_s=t1_s, t2_s=t2_s)
+
+    return make
