@@ -32,6 +32,9 @@ from spanbridge.testing import sandbox
 PROJECT: Final = Path(__file__).parents[1]
 CACHE: Final = PROJECT / ".cache/bench"
 
+TABLE_WIDTH: Final = 160
+"""Columns, where no terminal says how many there are."""
+
 ADD, DEL = Target(0.30), Target(0.95)
 ADD_MASQ, DEL_MASQ = Target(0.15), Target(0.35)
 ADDS, DELS = Target(0.30), Target(0.10)
@@ -129,7 +132,9 @@ def main(*, quick: bool, json_path: Path, picture: Path) -> None:
     json_path.parent.mkdir(parents=True, exist_ok=True)
     json_path.write_text(json.dumps(render_bench(bench), indent=1) + "\n")
     show.draw(bench, picture)
-    show.tabulate(bench, Console(highlight=False))
+    table = Console(highlight=False)
+    table.width = table.width if table.is_terminal else TABLE_WIDTH
+    show.tabulate(bench, table)
     console.print(f"wrote {json_path} and {picture}")
     if not quick and any(case.met(bench.reference) is False for case in bench.cases):
         sys.exit(1)

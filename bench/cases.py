@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from bench.contenders import Programs
 from bench.figures import FLOOR, OURS, Case, Spread, Target, spread_of
 from bench.floor import Floor
-from bench.ground import Network, Pod, fill_store, pods, write_conf
+from bench.ground import Network, Pod, fill_store, pods, remove_bridge, write_conf
 from bench.launch import Run, time_call, time_run, time_runs
 
 WIDTH: Final = 16
@@ -93,12 +94,13 @@ class Bed:
         return (*self.references[:1], self.ours)
 
     def network(self, stack: ExitStack, programs: Programs, count: int, **fields: Any) -> Network:  # noqa: ANN401  # JSON
-        """Make a contender's network with as many sandboxes; they end with ``stack``."""
+        """Make a contender's network with as many sandboxes; all of it ends with ``stack``."""
         number = len(self.everybody) if programs.key == OURS.key else self._number(programs)
         place = self.place / programs.key
         (place / "out").mkdir(parents=True, exist_ok=True)
         name = f"bench-{number}"
         conf = write_conf(place, name, f"br-{number}", f"10.{80 + number}.0.0/16", **fields)
+        stack.callback(remove_bridge, f"br-{number}")
         return Network(programs, place, conf, stack.enter_context(pods(f"pod{number}", count)))
 
     def _number(self, programs: Programs) -> int:
@@ -115,8 +117,12 @@ def _turns(networks: Sequence[Network], number: int) -> list[Network]:
 
 
 def one_by_one(
-    bed: Bed, key: str, title: str, targets: tuple[Target, Target], **fields: Any
-) -> list[Case]:  # noqa: ANN401, E501  # JSON
+    bed: Bed,
+    key: str,
+    title: str,
+    targets: tuple[Target, Target],
+    **fields: Any,  # noqa: ANN401  # JSON
+) -> list[Case]:
     """ADD for every sandbox, then DEL; the kernel's floor takes its turn too."""
     adds = Case(f"add{key}", f"ADD, {title}", target=targets[0])
     dels = Case(f"del{key}", f"DEL, {title}", target=targets[1])
@@ -127,11 +133,11 @@ def one_by_one(
         floor = stack.enter_context(contextlib.closing(Floor()))
         for _ in range(bed.sizes.rounds):
             for number in range(count):
-                adds.add(FLOOR, time_call(lambda at=number: floor.add(at + 1, bare[at].path)))
+                adds.add(FLOOR, time_call(partial(floor.add, number + 1, bare[number].path)))
                 for each in _turns(networks, number):
                     adds.add(each.programs.contender, time_run(each.run("ADD", each.pods[number])))
             for number in range(count):
-                dels.add(FLOOR, time_call(lambda at=number: floor.delete(bare[at].path)))
+                dels.add(FLOOR, time_call(partial(floor.delete, bare[number].path)))
                 for each in _turns(networks, number):
                     dels.add(each.programs.contender, time_run(each.run("DEL", each.pods[number])))
     return [adds, dels]

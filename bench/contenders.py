@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -94,7 +95,7 @@ def find_references(cache: Path) -> tuple[Programs, ...]:
     named = os.environ.get("REFERENCE_CNI")
     places += [(Path(place), "") for place in ([named] if named else _PACKAGE_DIRS)]
     found = [
-        _reference(place, version or _version(place / "bridge"))
+        _reference(place, version or _version(place))
         for place, version in places
         if all((place / name).exists() for name in _NEEDED)
     ]
@@ -102,16 +103,23 @@ def find_references(cache: Path) -> tuple[Programs, ...]:
 
 
 def _reference(place: Path, version: str) -> Programs:
-    return Programs(Contender(f"reference-{version}", f"reference {version}"), place.absolute())
+    slug = re.sub(r"[^\w.]+", "-", version).strip("-")
+    return Programs(Contender(f"reference-{slug}", f"reference {version}"), place.absolute())
 
 
-def _version(program: Path) -> str:
-    """Ask a plugin for its version; it tells on standard error when called by hand."""
+def _version(place: Path) -> str:
+    """Ask a plugin for its version; one that does not know it is named by its place."""
     done = subprocess.run(
-        [program], env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        [place / "bridge"],
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    words = done.stderr.split("\n")[0].split()
-    return words[-1].removeprefix("v") if words else "of unknown version"
+    # Called by hand it tells on standard error, and then lists what it speaks.
+    found = re.search(r"\d+(\.\d+)+", done.stderr.partition("\n")[0])
+    return found[0] if found is not None else str(place)
 
 
 # ---------------------------------------------------------------- ours
@@ -171,8 +179,8 @@ def running_agent(place: Path) -> Iterator[tuple[Path, int]]:
 def _wait_ready(manager: socket.socket, pid: int, log: Path) -> None:
     gone = os.pidfd_open(pid)
     try:
-        ready, _, _ = select.select([manager, gone], [], [], _AGENT_TIMEOUT_S)
+        ready, _, _ = select.select([manager.fileno(), gone], [], [], _AGENT_TIMEOUT_S)
     finally:
         os.close(gone)
-    if manager not in ready:
+    if manager.fileno() not in ready:
         raise BenchError(f"the agent did not become ready: {log.read_text().strip()}")

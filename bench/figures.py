@@ -150,6 +150,23 @@ def render_bench(bench: Bench) -> dict[str, Any]:
     }
 
 
+def parse_bench(document: dict[str, Any]) -> Bench:
+    """Read the JSON document of `render_bench` again, for another look at it."""
+    cases = [
+        Case(
+            each["key"],
+            each["title"],
+            samples=each["samples_ms"],
+            target=None if each["target"] is None else Target(each["target"], each["unit"]),
+            figure=each["figure"],
+            remark=each["remark"],
+        )
+        for each in document["cases"]
+    ]
+    references = tuple(Contender(*each) for each in document["references"].items())
+    return Bench(document["machine"], references, Spread(**document["launcher_ms"]), cases)
+
+
 def _render_spread(spread: Spread | None) -> dict[str, float] | None:
     if spread is None:
         return None

@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
 
 NEWLINK, DELLINK, GETLINK, NEWADDR, NEWROUTE = 16, 17, 18, 20, 24
 REQUEST, ACK, EXCL_CREATE = 0x1, 0x4, 0x600
@@ -59,7 +59,7 @@ class Netlink:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.bind((0, 0))
 
-    def __enter__(self) -> "Netlink":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

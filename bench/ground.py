@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured on: sandboxes, network configurations, filled address stores."""
 
+import errno
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from bench.contenders import Programs
 from bench.launch import Run
-from spanbridge.rtnl import NETNS_DIR, create_named_netns, delete_named_netns
+from spanbridge.rtnl import NETNS_DIR, Rtnl, create_named_netns, del_link, delete_named_netns
 
 IFNAME: Final = "eth0"
 _SEED: Final = 20260601
@@ -47,6 +48,12 @@ def pods(prefix: str, count: int) -> Iterator[list[Pod]]:
     finally:
         for pod in made:
             delete_named_netns(pod.name)
+
+
+def remove_bridge(name: str) -> None:
+    """Remove a bridge, which plugins leave behind; none is fine."""
+    with Rtnl.open() as rtnl:
+        rtnl.request(del_link(name=name), tolerate=(errno.ENODEV,))
 
 
 def write_conf(place: Path, name: str, bridge: str, subnet: str, **fields: Any) -> Path:  # noqa: ANN401  # JSON

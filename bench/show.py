@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures as a table for the terminal, and as a picture."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -9,11 +11,18 @@ from rich.text import Text
 
 from bench.figures import FLOOR, OURS, Bench, Case, Contender, Spread
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def _milliseconds(spread: Spread | None) -> str:
     if spread is None:
         return ""
     return f"{spread.median:.2f}" if spread.median < 100 else f"{spread.median:.0f}"
+
+
+def _ratio_text(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
 
 
 def _ratio(case: Case, reference: Contender | None) -> Text:
@@ -23,8 +32,8 @@ def _ratio(case: Case, reference: Contender | None) -> Text:
     ratio = case.ratio(OURS, reference) if reference is not None else None
     if ratio is None:
         return Text("")
-    spread = f"  {ratio.p25:.2f} to {ratio.p75:.2f}" if ratio.count > 1 else ""
-    return Text(f"{ratio.median:.2f}").append(spread, style="dim")
+    spread = f"  {_ratio_text(ratio.p25)} to {_ratio_text(ratio.p75)}" if ratio.count > 1 else ""
+    return Text(_ratio_text(ratio.median)).append(spread, style="dim")
 
 
 def _verdict(case: Case, reference: Contender | None) -> Text:
@@ -69,6 +78,99 @@ def tabulate(bench: Bench, console: Console) -> None:
             console.print(f"{case.title}: {case.remark}", style="dim")
 
 
+# ---------------------------------------------------------------- picture
+
+_COLOURS: Final = {"reference": "#9aa5b1", "ours": "#0b6e99", "floor": "#d6c7a1"}
+_MET, _MISSED, _INK = "#2a7f3f", "#b3261e", "#1f2933"
+_INCHES_A_CASE: Final = 0.62
+
+
 def draw(bench: Bench, path: Path) -> None:
-    """Draw the picture."""
-    path.touch()
+    """Draw what was promised: times on the left, ratios with their targets on the right."""
+    from matplotlib.figure import Figure
+
+    reference = bench.reference
+    shown = [case for case in bench.cases if case.spread(OURS) is not None]
+    promised = [case for case in shown if case.ratio(OURS, reference or OURS) is not None]
+    height = _INCHES_A_CASE * len(promised) + 2.0
+    figure = Figure(figsize=(13, height), layout="constrained")
+    times, ratios = figure.subplots(1, 2, sharey=True, width_ratios=[5, 4])
+    _draw_times(times, bench, promised)
+    if reference is not None:
+        _draw_ratios(ratios, promised, reference)
+    facts = ", ".join(f"{name} {value}" for name, value in bench.machine.items())
+    figure.suptitle("Spanbridge beside the reference CNI plugin\n", fontsize=14, color=_INK)
+    handles, labels = times.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.97)
+    )
+    figure.supxlabel(
+        f"whole processes, started the same way; {bench.launcher_ms.median:.2f} ms of each is the "
+        f"start of any program ({facts})",
+        fontsize=8,
+        color="#52606d",
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_times(axes: "Axes", bench: Bench, shown: Sequence[Case]) -> None:
+    drawn = [(bench.reference, "reference"), (OURS, "ours"), (FLOOR, "floor")]
+    bars = [(each, colour) for each, colour in drawn if each is not None]
+    thick = 0.8 / len(bars)
+    for place, (contender, colour) in enumerate(bars):
+        spreads = [(at, case.spread(contender)) for at, case in enumerate(shown)]
+        there = [(at, spread) for at, spread in spreads if spread is not None]
+        rows = [at - 0.4 + thick * (place + 0.5) for at, _ in there]
+        medians = [spread.median for _, spread in there]
+        axes.barh(rows, medians, thick * 0.92, color=_COLOURS[colour], label=contender.label)
+        for row, (_, spread) in zip(rows, there, strict=True):
+            axes.annotate(
+                f"{_milliseconds(spread)}",
+                (spread.median, row),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7,
+                color=_INK,
+            )
+    axes.set_yticks(range(len(shown)), [case.title for case in shown], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds, median (logarithmic)")
+    _tidy(axes)
+
+
+def _draw_ratios(axes: "Axes", shown: Sequence[Case], reference: Contender) -> None:
+    for at, case in enumerate(shown):
+        ratio = case.ratio(OURS, reference)
+        if ratio is None:
+            continue
+        met = case.met(reference)
+        colour = _INK if met is None else _MET if met else _MISSED
+        axes.plot([ratio.p25, ratio.p75], [at, at], color=colour, linewidth=2.5, alpha=0.45)
+        axes.plot([ratio.median], [at], "o", color=colour, markersize=7)
+        axes.annotate(
+            _ratio_text(ratio.median),
+            (ratio.median, at),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=colour,
+        )
+        if case.target is not None:
+            axes.plot([case.target.at_most] * 2, [at - 0.36, at + 0.36], color=_INK, linewidth=1.6)
+    axes.axvline(1, color="#9aa5b1", linewidth=1, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_xlabel(f"ratio to {reference.label} (line: middle half; bar: target)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    _tidy(axes)
+
+
+def _tidy(axes: "Axes") -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.12, y=0.01)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Runs the tiers of tests one after the other and ends with one table and one total.
+Runs the tiers of tests and ends with one table and one total.
+
+The tier vm runs beside the others: in a guest it keeps one processor busy, they the other.
 
 By hand: ``.venv/bin/python tests/run.py [unit] [netns] [vm] [peers] [-- PYTEST ARGUMENTS]``
 """
@@ -10,9 +12,12 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TextIO
 
 TIERS = ("unit", "netns", "vm", "peers")
+BESIDE = "vm"
 PROJECT = Path(__file__).resolve().parent.parent
 REPORTS = PROJECT / ".cache/reports"
 
@@ -29,9 +34,8 @@ class Outcome:
     seconds: float
 
 
-def run(tier: str, arguments: list[str]) -> Outcome:
-    """Run one tier in a pytest of its own."""
-    print(f"tests: tier {tier}", flush=True)
+def run(tier: str, arguments: list[str], *, output: TextIO | None = None) -> Outcome:
+    """Run one tier in a pytest of its own, which prints to ``output``."""
     report = REPORTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
@@ -39,8 +43,11 @@ def run(tier: str, arguments: list[str]) -> Outcome:
     if tier == "vm":
         # Writes the byte code of the tests, which a guest cannot; and a broken module is
         # better seen before a guest is booted for it.
-        subprocess.run([*command[:4], "--collect-only", "-qq"], cwd=PROJECT, check=False)
-    code = subprocess.run(command, cwd=PROJECT, check=False).returncode
+        collect = [*command[:4], "--collect-only", "-qq"]
+        subprocess.run(collect, cwd=PROJECT, check=False, stdout=output, stderr=output)
+    code = subprocess.run(
+        command, cwd=PROJECT, check=False, stdout=output, stderr=output
+    ).returncode
     return read_outcome(tier, report, exit_code=code, seconds=time.monotonic() - started)
 
 
@@ -57,8 +64,8 @@ def read_outcome(tier: str, report: Path, *, exit_code: int, seconds: float) -> 
     return Outcome(tier, exit_code, passed, failed, count["skipped"], seconds)
 
 
-def render_summary(outcomes: list[Outcome]) -> str:
-    """A table, and a closing line like pytest's with the total of all tiers."""
+def render_summary(outcomes: list[Outcome], *, seconds: float) -> str:
+    """A table, and a closing line like pytest's with the total and the time of all tiers."""
     rows = [f"{'tier':<8}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}"]
     rows += [
         f"{o.tier:<8}{o.passed:>8}{o.failed:>8}{o.skipped:>9}{o.seconds:>9.1f}"
@@ -72,9 +79,28 @@ def render_summary(outcomes: list[Outcome]) -> str:
     words += [f"{skipped} skipped"] * bool(skipped)
     # A tier that broke off counts no failure, and must not read as passed.
     words += [f"{o.tier} broke off" for o in outcomes if o.exit_code and not o.failed]
-    seconds = sum(o.seconds for o in outcomes)
     rows += ["", f"===== all tiers: {', '.join(words)} in {seconds:.2f}s ====="]
     return "\n".join(rows)
+
+
+def run_all(tiers: list[str], arguments: list[str]) -> list[Outcome]:
+    """Run tiers, vm beside the others; what vm prints is shown when it has ended."""
+    alone = [tier for tier in tiers if tier != BESIDE or len(tiers) == 1]
+    with ThreadPoolExecutor(1) as pool, (REPORTS / f"{BESIDE}.log").open("w+") as log:
+        beside = None
+        if len(alone) < len(tiers):
+            print(f"tests: tier {BESIDE} has begun; its output comes at the end", flush=True)
+            beside = pool.submit(run, BESIDE, arguments, output=log)
+        outcomes = []
+        for tier in alone:
+            print(f"tests: tier {tier}", flush=True)
+            outcomes.append(run(tier, arguments))
+        if beside is not None:
+            print(f"tests: tier {BESIDE}", flush=True)
+            outcomes.append(beside.result())
+            log.seek(0)
+            print(log.read(), flush=True)
+    return sorted(outcomes, key=lambda each: tiers.index(each.tier))
 
 
 def main(words: list[str]) -> int:
@@ -85,13 +111,10 @@ def main(words: list[str]) -> int:
         print(f"tests: no tier {unknown[0]}; there are {', '.join(TIERS)}", file=sys.stderr)
         return 2
     REPORTS.mkdir(parents=True, exist_ok=True)
-    outcomes = []
-    for tier in wanted:
-        if any((PROJECT / "tests" / tier).rglob("test_*.py")):
-            outcomes.append(run(tier, arguments))
-        else:
-            print(f"tests: tier {tier} has no tests yet")
-    print(f"\n{render_summary(outcomes)}", flush=True)
+    present = [tier for tier in wanted if any((PROJECT / "tests" / tier).rglob("test_*.py"))]
+    started = time.monotonic()
+    outcomes = run_all(present, arguments)
+    print(f"\n{render_summary(outcomes, seconds=time.monotonic() - started)}", flush=True)
     return int(any(o.exit_code for o in outcomes))
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -44,6 +45,10 @@ class AnswerCall(Protocol):
         """Run one call; return the document and the exit status."""
 
 
+def _nothing() -> None:
+    """Leave nothing to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
@@ -53,11 +58,13 @@ class Outcome:
         answer: What the client gets.
         code: The CNI error code, ``SUCCESS`` when there was none.
         seconds: How long it took.
+        epilogue: What is left to do once the answer is on its way, in the same thread.
     """
 
     answer: AnswerFrame
     code: int
     seconds: float
+    epilogue: Callable[[], None] = _nothing
 
 
 def refuse(error: SpanbridgeError) -> AnswerFrame:
@@ -121,18 +128,19 @@ class Calls:
         started = time.monotonic()
         frame = request.frame
         root = _root(frame.stdin)
-        with logs.of_call(**_fields(frame, root)) as said:
+        fields = _fields(frame, root)
+        with logs.of_call(**fields) as said:
             try:
                 document, status = self._run(request, root, cancelled)
             except Exception as exc:  # noqa: BLE001  # the client must get its answer
                 LOG.exception("a call ended in a mistake of ours")
                 bug = BugError(f"cannot finish: {type(exc).__name__}: {exc}")
                 document, status = render_error(bug, NEWEST), 1
-            seconds = time.monotonic() - started
-            code = _code(document, status)
-            _log_end(code, document, seconds)
         stderr = _limited("".join(said).encode(errors="replace"))
-        return Outcome(AnswerFrame(status, _render(document), stderr), code, seconds)
+        answer = AnswerFrame(status, _render(document), stderr)
+        code, seconds = _code(document, status), time.monotonic() - started
+        epilogue = partial(_log_end, fields, code, document=document, seconds=seconds)
+        return Outcome(answer, code, seconds, epilogue)
 
     def _run(
         self, request: Request, root: Node | None, cancelled: Callable[[], bool]
@@ -212,13 +220,14 @@ def _network(root: Node | None) -> str:
 
 
 def _fields(frame: CallFrame, root: Node | None) -> dict[str, str]:
-    return {
+    fields = {
         "program": frame.program,
         "verb": verb_of(frame),
         "network": _network(root),
         "container": frame.environ.get("CNI_CONTAINERID", ""),
         "interface": frame.environ.get("CNI_IFNAME", ""),
     }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _owner(root: Node, environ: Mapping[str, str]) -> Owner:
@@ -240,15 +249,16 @@ def _leads_to(path: str, identity: tuple[int, int]) -> bool:
     return (seen.st_dev, seen.st_ino) == identity
 
 
-def _log_end(code: int, document: Document | None, seconds: float) -> None:
+def _log_end(
+    fields: Mapping[str, str], code: int, *, document: Document | None, seconds: float
+) -> None:
     milliseconds = round(seconds * 1000, 3)
     if code == SUCCESS:
-        LOG.info("answered", ms=milliseconds)
-    else:
-        told = document or {}
-        LOG.warning(
-            "failed", ms=milliseconds, code=code, cause=told.get("msg"), hint=told.get("details")
-        )
+        LOG.info("answered", ms=milliseconds, **fields)
+        return
+    told = document or {}
+    facts = {"code": code, "cause": told.get("msg"), "hint": told.get("details")}
+    LOG.warning("failed", ms=milliseconds, **facts, **fields)
 
 
 def _limited(text: bytes) -> bytes:

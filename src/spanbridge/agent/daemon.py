@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import resource
@@ -50,7 +51,8 @@ def run(settings: Settings) -> None:
     try:
         journal = _open_journal(settings)
         listener = inherited_listener(os.environ) or open_listener(settings.places.socket)
-        asyncio.run(_run(settings, listener, journal=journal, notifier=notifier))
+        with listener:
+            asyncio.run(_run(settings, listener, journal=journal, notifier=notifier))
         LOG.info("stopped")
     finally:
         os.close(lock)
@@ -110,8 +112,11 @@ async def _run(
         queries = Queries(settings, dispatcher, journal=journal, leasing=parts.leases, tally=tally)
         server = Server(listener, dispatcher, queries, limits=settings.limits, tally=tally)
         figures = Figures(tally, journal=journal, leasing=parts.leases)
-        async with asyncio.TaskGroup() as group, serving(settings.metrics, figures):
+        # Outside the group, which would wrap what cannot be served into one of its own errors.
+        async with serving(settings.metrics, figures), asyncio.TaskGroup() as group:
             group.create_task(_tell(notifier, stop, figures), name="status")
+            # What is here stays: the collector need not look at it again and again.
+            gc.freeze()
             LOG.info("ready", socket=str(settings.places.socket), attachments=len(journal))
             await server.serve(stop)
 

@@ -26,6 +26,13 @@ class RunCall(Protocol):
         """Run one call to its end."""
 
 
+Deliver = Callable[[Outcome], None]
+
+
+def _deliver_nothing(_outcome: Outcome) -> None:
+    """Leave the outcome to whoever awaits it."""
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """
@@ -102,9 +109,17 @@ class Dispatcher:
         self._workers = Workers()
         self._tickets: set[Ticket] = set()
 
-    async def run(self, request: Request, ticket: Ticket) -> Outcome | None:
+    async def run(
+        self, request: Request, ticket: Ticket, deliver: Deliver = _deliver_nothing
+    ) -> Outcome | None:
         """
         Run one call in a thread of its own, and close the request.
+
+        Args:
+            request: What was asked.
+            ticket: By which it is told to give up.
+            deliver: Called with the outcome in that thread, so that the client need not
+                wait until the loop has its turn.
 
         Returns:
             None when it was abandoned before its turn came.
@@ -121,7 +136,9 @@ class Dispatcher:
                     if ticket.abandoned:
                         return None
                     submitted = True
-                    outcome = await self.in_thread(lambda: self._run_and_close(request, ticket))
+                    outcome = await self.in_thread(
+                        lambda: self._run_and_close(request, ticket, deliver)
+                    )
         finally:
             # Its thread closes it, also after this task was cancelled: the call still uses it.
             if not submitted:
@@ -130,11 +147,14 @@ class Dispatcher:
         self._tally.count(verb_of(frame), program_of(frame), outcome.code, outcome.seconds)
         return outcome
 
-    def _run_and_close(self, request: Request, ticket: Ticket) -> Outcome:
+    def _run_and_close(self, request: Request, ticket: Ticket, deliver: Deliver) -> Outcome:
         try:
-            return self._run(request, ticket.cancelled)
+            outcome = self._run(request, ticket.cancelled)
+            deliver(outcome)
+            outcome.epilogue()
         finally:
             request.close()
+        return outcome
 
     async def _outlive_abandoned(self) -> None:
         """

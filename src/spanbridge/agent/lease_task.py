@@ -2,6 +2,7 @@
 """One lease under supervision: its client, its journal entry, those who wait for it."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Final
@@ -48,6 +49,7 @@ class LeaseTask:
         lease: What is in use; None while there is none.
         taken: Somebody has got the lease from us, so changes have to be told.
         stopping: It was told to end.
+        forgotten: False when its journal entry could not be removed at its end.
         over: Set by who runs it, at its end.
     """
 
@@ -56,9 +58,11 @@ class LeaseTask:
         self.lease: Lease | None = None
         self.taken = False
         self.stopping = False
+        self.forgotten = True
         self.over: Final = asyncio.Event()
         self._around: Final = around
         self._release = False
+        self._stopped: Final = asyncio.Event()
         self._waiters: Final[set[asyncio.Future[Lease]]] = set()
         self._error: SpanbridgeError | None = None
         self._told: asyncio.Task[None] | None = None
@@ -105,6 +109,7 @@ class LeaseTask:
         """
         self.stopping = True
         self._release |= release
+        self._stopped.set()
         self._client.stop(release=release)
 
     def renew(self) -> bool:
@@ -171,14 +176,23 @@ class LeaseTask:
             log.error("a lease task crashed", lease=self.subject.name, cause=repr(exc))
             self._error = BugError(f"cannot keep the lease of {self.subject.name}: {exc!r}")
             if self.stopping or not self.taken:
-                await self._forget()
+                if self._release or not self.taken:
+                    await self._forget()
                 return True
-            await asyncio.sleep(min(RESTART_S * 2.0 ** min(crashes, 10), RESTART_LONGEST_S))
-            held = client.session.held if self.lease is not None else None
-            session = self._again(held) if held is not None else self._anew()
-            self._client = self._make_client(session, client.server_mac)
-            return self.stopping
+            await self._restart(client, crashes)
+            return False
         return True
+
+    async def _restart(self, crashed: Client, crashes: int) -> None:
+        """Make a client that goes on where another one has crashed, after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(RESTART_S * 2.0 ** min(crashes, 10), RESTART_LONGEST_S)):
+                await self._stopped.wait()
+        held = crashed.session.held if self.lease is not None else None
+        session = self._again(held) if held is not None else self._anew()
+        self._client = self._make_client(session, crashed.server_mac)
+        if self.stopping:
+            self._client.stop(release=self._release)
 
     async def _finish(self, end: End) -> None:
         if end is End.GONE:
@@ -197,7 +211,7 @@ class LeaseTask:
 
     async def _forget(self) -> None:
         self.lease = None
-        await self._write(
+        self.forgotten = await self._write(
             "forget", lambda: remove_entry(self._around.directory, self.subject.owner)
         )
 
@@ -221,7 +235,7 @@ class LeaseTask:
         )
         if not written and before is None:
             return False
-        self.lease = new
+        self.lease, self._error = new, None
         if old is None:
             log.sink("info", "an address was leased", _for_log(new))
         changed = old is None or _seen_by_the_pod(old.granted) != _seen_by_the_pod(new.granted)

@@ -36,7 +36,7 @@ from spanbridge.agent.lease_subject import (
 from spanbridge.agent.lease_task import LeaseTask
 from spanbridge.base import log
 from spanbridge.base.clock import Clock, boot_id
-from spanbridge.base.errors import InputError, NotReadyError, RetryError
+from spanbridge.base.errors import Code, InputError, NodeError, NotReadyError, RetryError
 from spanbridge.ipam.dhcp.client import Counts
 from spanbridge.ipam.dhcp.failure import no_address
 from spanbridge.ipam.dhcp.keeper import LeaseAsk
@@ -159,8 +159,11 @@ class Leases:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*(task.settle() for task in tasks))
-        self._threads.shutdown(wait=False, cancel_futures=True)
         self._call_threads.shutdown(wait=False, cancel_futures=True)
+        # Sockets are closed there: each of them takes the kernel a while.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._loop.run_in_executor(None, self._threads.shutdown)
 
     def facts(self) -> list[dict[str, object]]:
         """Describe every lease, for a human; from any thread."""
@@ -215,6 +218,12 @@ class Leases:
         """See `LeaseKeeper.release`."""
         if owner in self._tasks:
             self._on_loop(self._release([owner]))
+        elif entry_path(self._directory, owner).exists():
+            # What could not be removed when its task ended would be resumed one day.
+            try:
+                remove_entry(self._directory, owner)
+            except OSError as exc:
+                raise _unforgotten(self._directory, exc.strerror or "") from exc
 
     def collect(self, network: str, valid: frozenset[tuple[str, str]]) -> None:
         """See `LeaseKeeper.collect`."""
@@ -330,6 +339,8 @@ class Leases:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 for task in tasks:
                     await task.over.wait()
+                if not all(task.forgotten for task in tasks):
+                    raise _unforgotten(self._directory, "see the agent's log")
                 return
         raise RetryError(
             f"cannot release a lease within {RELEASE_TIMEOUT_S:.0f} s: its task hangs",
@@ -346,3 +357,11 @@ class Leases:
 
     def _open_wire(self, place: Place, listener: Listener) -> Wire:
         return LinkWire(place, listener, in_thread=self._in_thread)
+
+
+def _unforgotten(directory: Path, cause: str) -> NodeError:
+    return NodeError(
+        f"cannot forget a released lease: {cause}",
+        hint=f"see that files in {directory} can be removed, then repeat the call",
+        code=Code.STORE,
+    )

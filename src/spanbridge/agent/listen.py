@@ -7,7 +7,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from spanbridge.base.errors import InputError, NodeError
 
@@ -68,6 +68,18 @@ class Listener:
 
     sock: socket.socket
     path: Path | None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+        self.sock.close()
+
+    def remove(self) -> None:
+        """Let nobody find it any more; who waits already is still to be accepted."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 def open_listener(path: Path) -> Listener:

@@ -56,11 +56,14 @@ def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> N
 
 
 _FIRST: Final = ("time", "level", "msg")
+_LAST: Final = ("program", "verb", "network", "container", "interface")
 
 
 def _to_text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
     first = [(key, event.pop(key)) for key in _FIRST if key in event]
-    return log.render_pairs([*first, *event.items()])
+    # What is bound comes in no order.
+    last = [(key, event.pop(key)) for key in _LAST if key in event]
+    return log.render_pairs([*first, *event.items(), *last])
 
 
 def _to_json() -> structlog.processors.JSONRenderer:
@@ -92,7 +95,7 @@ def of_call(**fields: str) -> Iterator[list[str]]:
     said: list[str] = []
     token = _said.set(said)
     try:
-        with structlog.contextvars.bound_contextvars(**{k: v for k, v in fields.items() if v}):
+        with structlog.contextvars.bound_contextvars(**fields):
             yield said
     finally:
         _said.reset(token)

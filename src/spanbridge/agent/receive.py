@@ -160,18 +160,19 @@ class Incoming:
 
 
 async def _until_readable(sock: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
+    # By number: asyncio spells out a socket object in an error that it then swallows.
+    loop, number = asyncio.get_running_loop(), sock.fileno()
     ready = loop.create_future()
 
     def wake() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(sock, wake)
+    loop.add_reader(number, wake)
     try:
         await ready
     finally:
-        loop.remove_reader(sock)
+        loop.remove_reader(number)
 
 
 @contextlib.contextmanager
@@ -181,7 +182,7 @@ def watch_hang_up(sock: socket.socket, on_hang_up: Callable[[], None]) -> Iterat
 
     What it sends instead means nothing, and is read away.
     """
-    loop = asyncio.get_running_loop()
+    loop, number = asyncio.get_running_loop(), sock.fileno()
 
     def look() -> None:
         try:
@@ -191,11 +192,11 @@ def watch_hang_up(sock: socket.socket, on_hang_up: Callable[[], None]) -> Iterat
             return
         except OSError:
             pass  # reset: gone as well
-        loop.remove_reader(sock)
+        loop.remove_reader(number)
         on_hang_up()
 
-    loop.add_reader(sock, look)
+    loop.add_reader(number, look)
     try:
         yield
     finally:
-        loop.remove_reader(sock)
+        loop.remove_reader(number)

@@ -13,10 +13,11 @@ from spanbridge.agent.listen import Listener
 from spanbridge.agent.logs import LOG
 from spanbridge.agent.queries import PROGRAM, Queries
 from spanbridge.agent.receive import Incoming, Peer, Request, observe_peer, watch_hang_up
+from spanbridge.agent.reply import Reply
 from spanbridge.agent.settings import Limits
 from spanbridge.agent.tally import Tally
 from spanbridge.base.errors import CallError, DecodeError, RetryError, SpanbridgeError
-from spanbridge.model.frames import AnswerFrame, render_answer
+from spanbridge.model.frames import AnswerFrame
 
 _PAUSE_S: Final = 0.1
 """Seconds to wait where the kernel has no descriptor left for a new connection."""
@@ -97,10 +98,7 @@ class Server:
         self._tally.overloads += 1
         error = RetryError(f"cannot take the call: {len(self._tasks)} clients are connected")
         with sock:
-            try:
-                sock.send(render_answer(refuse(error)))
-            except OSError as exc:
-                LOG.debug("a connection broke", cause=exc)
+            Reply(sock).begin(refuse(error))
 
     def _retire(self, group: asyncio.TaskGroup) -> None:
         """
@@ -109,7 +107,7 @@ class Server:
         A socket of the service manager stays: clients wait there for our successor.
         """
         if self._listener.path is not None:
-            self._listener.path.unlink(missing_ok=True)
+            self._listener.remove()
             while self._accept(group):
                 pass
         self._listener.sock.close()
@@ -133,27 +131,26 @@ class Server:
     async def _serve(self, sock: socket.socket) -> None:
         with sock:
             try:
-                answer = await self._answer(sock)
-                if answer is not None:
-                    await self._send(sock, answer)
+                await self._answer(sock)
             except OSError as exc:
                 LOG.debug("a connection broke", cause=exc)
             except Exception:  # noqa: BLE001  # one connection must not end the others
                 LOG.exception("a connection ended in a mistake of ours")
 
-    async def _answer(self, sock: socket.socket) -> AnswerFrame | None:
+    async def _answer(self, sock: socket.socket) -> None:
         try:
             peer = self._peer_of(sock)
             self._refuse_stranger(peer)
             request = await self._read(sock, peer)
             if request is None:
-                return None
+                return
             if request.frame.program == PROGRAM:
                 request.close()
-                return await self._queries.answer(request.frame)
-            return await self._run(sock, request)
+                await self._send(sock, await self._queries.answer(request.frame))
+            else:
+                await self._run(sock, request)
         except SpanbridgeError as exc:
-            return refuse(exc)
+            await self._send(sock, refuse(exc))
 
     def _refuse_stranger(self, peer: Peer) -> None:
         if peer.uid in {0, os.geteuid()}:
@@ -176,30 +173,31 @@ class Server:
                 LOG.warning("refused a request", pid=peer.pid, cause=exc.message)
                 raise
 
-    async def _run(self, sock: socket.socket, request: Request) -> AnswerFrame | None:
-        ticket = Ticket()
-        hung_up = False
+    async def _run(self, sock: socket.socket, request: Request) -> None:
+        ticket, reply = Ticket(), Reply(sock)
 
         def abandon() -> None:
-            nonlocal hung_up
-            hung_up = ticket.abandoned = True
-            self._tally.abandoned += 1
+            # Who has its answer hangs up too.
+            if not reply.begun:
+                ticket.abandoned = True
+                self._tally.abandoned += 1
 
         with watch_hang_up(sock, abandon):
-            outcome = await self._dispatcher.run(request, ticket)
-        if hung_up:
-            return None
-        if outcome is None:
+            outcome = await self._dispatcher.run(
+                request, ticket, lambda outcome: reply.begin(outcome.answer)
+            )
+        if outcome is None and not ticket.abandoned:
             raise RetryError("cannot take the call: the agent stops")
-        return outcome.answer
+        await self._finish(reply)
 
     async def _send(self, sock: socket.socket, answer: AnswerFrame) -> None:
-        try:
-            data = render_answer(answer)
-        except DecodeError as exc:
-            data = render_answer(refuse(exc))
+        reply = Reply(sock)
+        reply.begin(answer)
+        await self._finish(reply)
+
+    async def _finish(self, reply: Reply) -> None:
         try:
             async with asyncio.timeout(self._limits.answer_s):
-                await asyncio.get_running_loop().sock_sendall(sock, data)
+                await reply.finish()
         except TimeoutError:
             LOG.warning("dropped a client that did not take its answer")

@@ -9,7 +9,7 @@ One attachment on links: from a ``DesiredAttachment`` to observe, ensure, releas
 
 from spanbridge.bridge.announce import announce
 from spanbridge.bridge.check import check
-from spanbridge.bridge.gateway import ensure_gateway
+from spanbridge.bridge.gateway import ensure_gateway, gateway_port
 from spanbridge.bridge.link import (
     Attached,
     ensure_link,
@@ -33,6 +33,7 @@ __all__ = [
     "ensure_link",
     "ensure_sandbox",
     "find_attached",
+    "gateway_port",
     "mark_ready",
     "may_have_firewall",
     "raise_sandbox",

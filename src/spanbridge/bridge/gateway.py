@@ -57,6 +57,22 @@ def _unusable(device: IfName, cause: str) -> NodeError:
     )
 
 
+def gateway_port(site: Site, want: GatewayState) -> IfName | None:
+    """
+    Name the bridge port of the VLAN's interface, also when it is still to be made.
+
+    Returns:
+        None where the bridge itself, or an 802.1Q interface on it, is the gateway.
+    """
+    if not want.vlan:
+        return None
+    device = site.node.link(want.device)
+    if device is not None and device.kind != "veth":
+        return None
+    port = site.node.link(device.link) if device is not None and device.link else None
+    return IfName(port.name) if port is not None else gateway_port_name(want.device)
+
+
 def vlan_port(site: Site, want: GatewayState, bridge: Link, device: Link) -> Link | None:
     """
     Find the bridge port behind a VLAN's interface.

@@ -345,7 +345,7 @@ def mark_ready(site: Site, want: DesiredAttachment, attached: Attached) -> None:
     The mark also says whether the firewall holds entries, so that DEL need not load
     libnftables to find out.
     """
-    state = READY_WITH_FIREWALL if want.masquerade or want.spoof_check else READY
+    state = READY_WITH_FIREWALL if want.uses_firewall else READY
     site.node.request(set_link(attached.port.index, alias=want.owner.alias(state)))
 
 

@@ -15,7 +15,7 @@ from spanbridge.model.desired import (
     PortState,
     SandboxState,
 )
-from spanbridge.model.netconf import MTU_MIN_IPV6, NetConf, VlanRange
+from spanbridge.model.netconf import MTU_MIN_IPV6, SCOPE_NODE, NetConf, VlanRange
 from spanbridge.model.owner import Owner
 from spanbridge.model.result import CniResult, IpConfig, RouteConfig
 
@@ -195,6 +195,7 @@ def _gateway(conf: NetConf, result: CniResult) -> GatewayState | None:
         else None,
         addresses=tuple(dict.fromkeys(addresses)),
         replace_conflicting=conf.force_address,
+        stays_on_node=conf.gateway_scope == SCOPE_NODE,
     )
 
 

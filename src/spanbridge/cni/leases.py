@@ -124,7 +124,7 @@ def _renumber_attachment(site: Site, conf: NetConf, change: Change, undo: Undo) 
 def _renumber_firewall(
     site: Site, old: DesiredAttachment, new: DesiredAttachment, *, attached: Attached, undo: Undo
 ) -> None:
-    if old.masquerade == new.masquerade:
+    if (old.masquerade, old.gateway) == (new.masquerade, new.gateway):
         return
     from spanbridge import firewall
 

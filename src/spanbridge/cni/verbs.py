@@ -28,6 +28,12 @@ from spanbridge.base.names import IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge import Attached, Site
 from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired
+from spanbridge.cni.gateway_pin import (
+    check_gateway_pin,
+    gateway_pin,
+    open_gateway,
+    probe_gateway,
+)
 from spanbridge.cni.surroundings import Sandbox, Surroundings
 from spanbridge.ipam import (
     CNI_ARGS_KEYS,
@@ -163,6 +169,7 @@ def _attach(
     if want.sandbox.up:
         bridge.wait_for_port(site, attached.port)
         bridge.announce(site, want.sandbox, attached)
+    open_gateway(site, want)
     bridge.mark_ready(site, want, attached)
     return replace(result, interfaces=_interfaces(site, attached, device))
 
@@ -188,15 +195,16 @@ def _with_addresses(conf: NetConf, ipam: Ipam | None, asked: list[Ipam]) -> CniR
 
 def ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, undo: Undo) -> None:
     """Make the firewall's entries of an attachment; what was made is on ``undo``."""
-    if not want.masquerade and not want.spoof_check:
+    if not want.uses_firewall:
         return
     from spanbridge import firewall  # libnftables is loaded only where it is used
 
     guard = None
     if want.spoof_check:
         guard = firewall.SpoofGuard(IfName(attached.port.name), MacAddress(attached.sandbox.mac))
-    undo.push(firewall.release, site.host, want.owner)
-    firewall.ensure(site.host, want.owner, masquerade=want.masquerade, guard=guard)
+    pin = gateway_pin(site, want, attached.port)
+    undo.push(firewall.withdraw, site.host, want.owner)
+    firewall.ensure(site.host, want.owner, masquerade=want.masquerade, guard=guard, pin=pin)
 
 
 def _interfaces(site: Site, attached: Attached, device: Link | None) -> tuple[Interface, ...]:
@@ -331,10 +339,12 @@ def check(call: Call) -> None:
 
 
 def _check_firewall(site: Site, want: DesiredAttachment, port: Link, mac: MacAddress) -> None:
-    if not want.masquerade and not want.spoof_check:
+    if not want.uses_firewall:
         return
     from spanbridge import firewall
 
+    if not want.masquerade and not want.spoof_check and not firewall.is_available():
+        return  # ADD could not keep the gateway on the node, and has said so
     seen = firewall.observe(site.host, want.owner)
     hint = "delete the pod so that it is attached anew"
     for entry in want.masquerade:
@@ -346,6 +356,7 @@ def _check_firewall(site: Site, want: DesiredAttachment, port: Link, mac: MacAdd
         raise MismatchError(
             f"cannot confirm the MAC check on {port.name}: its entry is missing", hint=hint
         )
+    check_gateway_pin(site, want, port, seen)
     if not seen.complete:
         raise MismatchError("cannot confirm the firewall: rules of ours are missing", hint=hint)
 
@@ -401,6 +412,7 @@ def status(call: Call) -> None:
             bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
         except NodeError as exc:
             raise NotReadyError(exc.message, hint=exc.hint) from exc
+        probe_gateway(site, want)
     if conf.ip_masq or conf.mac_spoof_check:
         from spanbridge import firewall
 

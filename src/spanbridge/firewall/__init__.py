@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Masquerade and source-MAC check of attachments, in nftables tables of our own.
+Masquerade, source-MAC check, and gateways that stay on their node, in nftables tables.
 
 Owns the tables ``inet spanbridge`` and ``bridge spanbridge`` of a namespace: an
 attachment has elements in their maps and sets, with its owner's tag as comment, and
@@ -10,17 +10,30 @@ runs a process, never writes or reads nft's own language, never touches a table 
 others.
 """
 
-from spanbridge.firewall.apply import collect, ensure, observe, probe, release
-from spanbridge.firewall.entries import Entries, SpoofGuard
+from spanbridge.firewall.apply import (
+    collect,
+    ensure,
+    observe,
+    probe,
+    probe_gateways,
+    release,
+    unpin,
+    withdraw,
+)
+from spanbridge.firewall.entries import Entries, GatewayPin, SpoofGuard
 from spanbridge.firewall.session import is_available
 
 __all__ = [
     "Entries",
+    "GatewayPin",
     "SpoofGuard",
     "collect",
     "ensure",
     "is_available",
     "observe",
     "probe",
+    "probe_gateways",
     "release",
+    "unpin",
+    "withdraw",
 ]

@@ -7,14 +7,22 @@ from typing import Final
 
 from spanbridge.base.errors import Code, NodeError, NotReadyError
 from spanbridge.base.log import warn
-from spanbridge.firewall import ruleset, session
-from spanbridge.firewall.entries import Entries, Found, SpoofGuard
-from spanbridge.firewall.plan import entries_of, plan_creation, plan_removal, plan_takeover
+from spanbridge.firewall import probes, session
+from spanbridge.firewall.entries import Entries, Found, GatewayPin, SpoofGuard
+from spanbridge.firewall.plan import (
+    deserted_gateways,
+    entries_of,
+    plan_creation,
+    plan_removal,
+    plan_takeover,
+    plan_unpinning,
+)
 from spanbridge.firewall.ruleset import Command
 from spanbridge.firewall.session import RefusedError, Session, UnavailableError
+from spanbridge.model.addresses import Ip, ip_from_text
 from spanbridge.model.desired import Masquerade
 from spanbridge.model.owner import Owner, network_tag
-from spanbridge.rtnl import NetNs
+from spanbridge.rtnl import NetNs, Rtnl
 
 _ATTEMPTS: Final = 8
 _PAUSE_S: Final = 0.002
@@ -30,7 +38,12 @@ exceeded without CAP_NET_ADMIN on the machine.
 
 
 def ensure(
-    host: NetNs, owner: Owner, *, masquerade: tuple[Masquerade, ...], guard: SpoofGuard | None
+    host: NetNs,
+    owner: Owner,
+    *,
+    masquerade: tuple[Masquerade, ...],
+    guard: SpoofGuard | None,
+    pin: GatewayPin | None = None,
 ) -> None:
     """
     Make an owner's entries be there, all or none of them.
@@ -43,22 +56,47 @@ def ensure(
     What is there is looked at only when the new elements are refused; so rules that
     somebody flushed out of our chains are noticed by ``observe``, not here.
 
+    A node without nftables can be a gateway all the same: that ``pin`` fails alone is
+    a warning.
+
     Raises:
         NodeError: libnftables cannot be loaded, or the kernel refuses.
     """
     entries = tuple({entry.source: entry for entry in masquerade}.values())
-    if not entries and guard is None:
-        return
+    if pin is not None and pin.addresses:
+        try:
+            _ensure(host, owner, entries, guard, pin=pin)
+        except NodeError as exc:
+            listed = ", ".join(map(str, pin.addresses))
+            warn("the gateway is also seen behind the uplink", gateway=listed, cause=exc.message)
+        else:
+            return
+    if entries or guard is not None:
+        _ensure(host, owner, entries, guard, pin=None)
+
+
+def _ensure(
+    host: NetNs,
+    owner: Owner,
+    entries: tuple[Masquerade, ...],
+    guard: SpoofGuard | None,
+    *,
+    pin: GatewayPin | None,
+) -> None:
     verb = "masquerade " + ", ".join(str(entry.source) for entry in entries)
     if guard is not None and not entries:
         verb = f"guard {guard.port} against foreign source MACs"
+    if pin is not None and not entries and guard is None:
+        verb = "keep gateway " + ", ".join(map(str, pin.addresses)) + " on its node"
     with session.changing(host) as tables:
         try:
-            tables.change(plan_creation(owner, entries, guard))
+            tables.change(plan_creation(owner, entries, guard, pin=pin))
         except RefusedError as exc:
             if exc.errno not in session.CONFLICTING | session.PASSING:
                 raise _failed(verb, exc) from exc
-            _converge(tables, verb, lambda found: plan_takeover(found, owner, entries, guard))
+            _converge(
+                tables, verb, lambda found: plan_takeover(found, owner, entries, guard, pin=pin)
+            )
 
 
 def _converge(tables: Session, verb: str, plan: Callable[[Found], list[Command]]) -> Found:
@@ -106,13 +144,38 @@ def release(host: NetNs, *owners: Owner) -> bool:
     is nothing that could be ours to remove, or nobody who could remove it: DEL must
     not fail for it, so it is a warning.
 
+    A gateway address stays on its node for as long as the node has it, also when nobody
+    needs it any more: the node would go on answering for it.
+
     Raises:
         NodeError: The kernel refuses.
     """
+    return _release(host, owners)
+
+
+def withdraw(host: NetNs, owner: Owner) -> None:
+    """
+    Take back what ``ensure`` made for an ADD that failed later.
+
+    As ``release``, but a gateway address that was on the node before this ADD, and that
+    only this ADD has kept there, is let go.
+
+    Raises:
+        NodeError: The kernel refuses.
+    """
+    _release(host, (owner,), made_by=owner.tag)
+
+
+def _release(host: NetNs, owners: tuple[Owner, ...], *, made_by: str = "") -> bool:
     tags = {owner.tag for owner in owners}
+
+    def kept(found: Found, deserted: frozenset[Ip]) -> frozenset[Ip]:
+        ours = {ip for ip in deserted if made_by and found.gateways[ip].made_by == made_by}
+        return _held(host, deserted - ours)
+
     try:
         with session.changing(host) as tables:
-            return bool(_remove(tables, _release_of(owners), tags.__contains__))
+            return bool(_remove(tables, _release_of(owners), tags.__contains__, kept))
     except UnavailableError as exc:
         warn("firewall entries are not looked for", cause=exc.message)
         return False
@@ -124,14 +187,29 @@ def _release_of(owners: tuple[Owner, ...]) -> str:
     return f"release the firewall entries of {first}{others}"
 
 
-def _remove(tables: Session, verb: str, goes: Callable[[str], bool]) -> list[str]:
+def _held(host: NetNs, addresses: frozenset[Ip]) -> frozenset[Ip]:
+    """Tell which of some addresses the node has."""
+    if not addresses:
+        return addresses
+    with Rtnl.open(host) as node:
+        found = {ip_from_text(each.address) for each in node.addresses()}
+    return frozenset(ip for ip in addresses if ip in found)
+
+
+def _remove(
+    tables: Session,
+    verb: str,
+    goes: Callable[[str], bool],
+    kept: Callable[[Found, frozenset[Ip]], frozenset[Ip]],
+) -> list[str]:
     """Remove the entries of some tags, a batch of tags in each transaction; what went."""
 
     def going(found: Found) -> list[str]:
         return sorted(tag for tag in found.tags if goes(tag))
 
     def plan(found: Found) -> list[Command]:
-        return plan_removal(found, frozenset(going(found)[:_OWNERS_AT_ONCE]).__contains__)
+        batch = frozenset(going(found)[:_OWNERS_AT_ONCE]).__contains__
+        return plan_removal(found, batch, kept=kept(found, deserted_gateways(found, batch)))
 
     removed: list[str] = []
     while True:
@@ -159,8 +237,30 @@ def collect(host: NetNs, network: str, keep: frozenset[str]) -> tuple[str, ...]:
     prefix = network_tag(network)
     verb = f"collect the firewall entries of network {network}"
     with session.changing(host) as tables:
-        removed = _remove(tables, verb, lambda tag: tag.startswith(prefix) and tag not in keep)
+        removed = _remove(
+            tables,
+            verb,
+            lambda tag: tag.startswith(prefix) and tag not in keep,
+            lambda _, deserted: _held(host, deserted),
+        )
     return tuple(removed)
+
+
+def unpin(host: NetNs, addresses: tuple[Ip, ...]) -> None:
+    """
+    Let gateway addresses be seen on their whole network, also where others keep them here.
+
+    Where nftables cannot be used, nothing keeps them.
+
+    Raises:
+        NodeError: The kernel refuses.
+    """
+    verb = "let go of gateway " + ", ".join(map(str, addresses))
+    try:
+        with session.changing(host) as tables:
+            _converge(tables, verb, lambda found: plan_unpinning(found, addresses))
+    except UnavailableError:
+        return
 
 
 def probe(host: NetNs) -> None:
@@ -172,8 +272,22 @@ def probe(host: NetNs) -> None:
     """
     try:
         with session.reading(host) as tables:
-            tables.change(ruleset.probe())
+            tables.change(probes.probe_attachments())
     except NodeError as exc:
         raise NotReadyError(exc.message, hint=exc.hint) from exc
     except RefusedError as exc:
         raise NotReadyError(f"cannot use nftables: {exc.words}") from exc
+
+
+def probe_gateways(host: NetNs) -> None:
+    """Warn when an ADD could not keep a gateway address on its node; nothing of it stays."""
+    cause = ""
+    try:
+        with session.reading(host) as tables:
+            tables.change(probes.probe_gateways())
+    except NodeError as exc:
+        cause = exc.message
+    except RefusedError as exc:
+        cause = f"cannot use nftables: {exc.words}"
+    if cause:
+        warn("a gateway would also be seen behind the uplink", cause=cause)

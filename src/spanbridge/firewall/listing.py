@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from spanbridge.base.names import IfName, MacAddress
+from spanbridge.firewall import gateways
 from spanbridge.firewall.entries import Found, Source, SpoofGuard
 from spanbridge.firewall.ruleset import Json, tag_of
 from spanbridge.model.addresses import ip_from_text
@@ -24,6 +25,7 @@ def parse_listing(objects: list[dict[str, Json]]) -> Found:
             elif kind == "rule":
                 key = (fields["family"], fields["chain"])
                 found.rules[key] = (*found.rules.get(key, ()), fields.get("comment", ""))
+                found.handles[key] = (*found.handles.get(key, ()), fields["handle"])
             elif kind in {"map", "set"}:
                 _read_elements(fields["name"], fields.get("elem", []), found)
     return found
@@ -41,6 +43,8 @@ def _read_elements(name: str, elements: list[Json], found: Found) -> None:
         found.ports.update((IfName(port), tag) for port, tag in map(_value_and_tag, elements))
     elif name == "bindings":
         found.bindings.update(_bindings(elements))
+    elif (gateway := gateways.address_of(name)) is not None:
+        found.gateways[gateway] = gateways.parse_gateway(list(map(_value_and_comment, elements)))
 
 
 def _bindings(elements: list[Json]) -> Iterator[tuple[SpoofGuard, str]]:
@@ -49,8 +53,13 @@ def _bindings(elements: list[Json]) -> Iterator[tuple[SpoofGuard, str]]:
         yield SpoofGuard(IfName(port), MacAddress(mac)), tag
 
 
-def _value_and_tag(element: Json) -> tuple[Json, str]:
+def _value_and_comment(element: Json) -> tuple[Json, str]:
     """Take an element apart; one without a comment stands there as its bare value."""
     if isinstance(element, dict) and "elem" in element:
-        return element["elem"]["val"], tag_of(element["elem"].get("comment", ""))
+        return element["elem"]["val"], element["elem"].get("comment", "")
     return element, ""
+
+
+def _value_and_tag(element: Json) -> tuple[Json, str]:
+    value, comment = _value_and_comment(element)
+    return value, tag_of(comment)

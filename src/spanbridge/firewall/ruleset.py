@@ -6,6 +6,7 @@ One attachment is one element per address, and two per guarded port; chains and 
 do not depend on it. A source address leads to the chain of its own network, which
 holds what must not be masqueraded. That is a hash lookup where a set of address and
 prefix pairs would be a search over ranges, whose every change copies all of them.
+What belongs to gateway addresses is in `gateways`.
 
 Source: libnftables-json(5) 1.0.6; linux/netfilter_ipv4.h and netfilter_bridge.h
 (hook priorities).
@@ -25,20 +26,19 @@ Command = dict[str, Json]
 """One command of a transaction, as libnftables reads it."""
 
 TABLE: Final = "spanbridge"
-_PROBE_TABLE: Final = "spanbridge-probe"
 INET: Final = "inet"
 BRIDGE: Final = "bridge"
 
 COMMENT_MAX_BYTES: Final = 128
 """Source: libnftnl udata.h, NFTNL_UDATA_COMMENT_MAXLEN."""
 
-_VERSION: Final = "v1"
+VERSION: Final = "v1"
 """Begins each rule's comment: another version finds the rules to be not its own."""
 
 _SRCNAT: Final = 100
 """NF_IP_PRI_NAT_SRC."""
 
-_FIRST: Final = -300
+FIRST: Final = -300
 """NF_BR_PRI_NAT_DST_BRIDGED: before the filters of others."""
 
 _NETWORK_PREFIX: Final = "net-"
@@ -85,31 +85,36 @@ def tag_of(comment: str) -> str:
 # ---------------------------------------------------------------- pieces
 
 
-def _in_table(family: str, **fields: Json) -> dict[str, Json]:
+def in_table(family: str, **fields: Json) -> dict[str, Json]:
+    """Say of what is described that it is in our table of a family."""
     return {"family": family, "table": TABLE, **fields}
 
 
-def _base_chain(family: str, name: str, kind: str, priority: int) -> Command:
-    chain = _in_table(family, name=name, type=kind, hook=name, prio=priority, policy="accept")
+def base_chain(family: str, name: str, kind: str, priority: int, *, hook: str = "") -> Command:
+    """Make a chain that the kernel calls; in the hook of its own name if none is given."""
+    where = {"hook": hook or name, "prio": priority}
+    chain = in_table(family, name=name, type=kind, **where, policy="accept")
     return {"add": {"chain": chain}}
 
 
-def _filled(family: str, chain: str, rules: dict[str, list[Json]]) -> list[Command]:
+def filled(family: str, chain: str, rules: dict[str, list[Json]]) -> list[Command]:
     """Put exactly these rules into a chain; by the meaning of each, which is its comment."""
     return [
-        {"flush": {"chain": _in_table(family, name=chain)}},
-        *(
-            {
-                "add": {
-                    "rule": _in_table(family, chain=chain, comment=f"{_VERSION} {why}", expr=expr)
-                }
-            }
-            for why, expr in rules.items()
-        ),
+        {"flush": {"chain": in_table(family, name=chain)}},
+        *appended(family, chain, rules),
     ]
 
 
-def _field(protocol: str, name: str) -> Command:
+def appended(family: str, chain: str, rules: dict[str, list[Json]]) -> list[Command]:
+    """Put rules behind those of a chain; by the meaning of each, which is its comment."""
+    return [
+        {"add": {"rule": in_table(family, chain=chain, comment=f"{VERSION} {why}", expr=expr)}}
+        for why, expr in rules.items()
+    ]
+
+
+def field(protocol: str, name: str) -> Command:
+    """Read a field of a header."""
     return {"payload": {"protocol": protocol, "field": name}}
 
 
@@ -122,7 +127,7 @@ def _to(version: int, address: str, length: int) -> list[Json]:
     if not length:
         return []
     right = {"prefix": {"addr": address, "len": length}}
-    left = _field(_protocol(version), "daddr")
+    left = field(_protocol(version), "daddr")
     return [{"match": {"op": "==", "left": left, "right": right}}]
 
 
@@ -135,22 +140,22 @@ def masquerade_table() -> list[Command]:
     for version, (address, length) in _MULTICAST.items():
         rules[f"multicast{version}"] = [*_to(version, address, length), {"return": None}]
     for version in _MULTICAST:
-        key = _field(_protocol(version), "saddr")
+        key = field(_protocol(version), "saddr")
         rules[f"sources{version}"] = [{"vmap": {"key": key, "data": f"@{sources_map(version)}"}}]
     return [
         {"add": {"table": {"family": INET, "name": TABLE}}},
         *(
             {
                 "add": {
-                    "map": _in_table(
+                    "map": in_table(
                         INET, name=sources_map(version), type=f"ipv{version}_addr", map="verdict"
                     )
                 }
             }
             for version in _MULTICAST
         ),
-        _base_chain(INET, "postrouting", "nat", _SRCNAT),
-        *_filled(INET, "postrouting", rules),
+        base_chain(INET, "postrouting", "nat", _SRCNAT),
+        *filled(INET, "postrouting", rules),
     ]
 
 
@@ -162,7 +167,7 @@ def network_chain(network: Cidr) -> list[Command]:
         "own network": [*_to(own.version, str(own.ip), own.prefix_length), {"return": None}],
         "masquerade": [{"masquerade": None}],
     }
-    return [{"add": {"chain": _in_table(INET, name=name)}}, *_filled(INET, name, rules)]
+    return [{"add": {"chain": in_table(INET, name=name)}}, *filled(INET, name, rules)]
 
 
 def guard_table() -> list[Command]:
@@ -177,7 +182,7 @@ def guard_table() -> list[Command]:
     Source: net/bridge/br_input.c, br_handle_frame(), Linux 6.1; seen on 6.1 and 6.18.
     """
     port = {"meta": {"key": "iifname"}}
-    pair = {"concat": [port, _field("ether", "saddr")]}
+    pair = {"concat": [port, field("ether", "saddr")]}
     expr = [
         {"match": {"op": "==", "left": port, "right": "@guarded"}},
         {"match": {"op": "!=", "left": pair, "right": "@bindings"}},
@@ -186,12 +191,12 @@ def guard_table() -> list[Command]:
     pair_type = ["ifname", "ether_addr"]
     made: list[Command] = [
         {"add": {"table": {"family": BRIDGE, "name": TABLE}}},
-        {"add": {"set": _in_table(BRIDGE, name="guarded", type="ifname")}},
-        {"add": {"set": _in_table(BRIDGE, name="bindings", type=pair_type)}},
+        {"add": {"set": in_table(BRIDGE, name="guarded", type="ifname")}},
+        {"add": {"set": in_table(BRIDGE, name="bindings", type=pair_type)}},
     ]
     for hook in _GUARD_HOOKS:
-        made.append(_base_chain(BRIDGE, hook, "filter", _FIRST))
-        made += _filled(BRIDGE, hook, {"foreign source": expr})
+        made.append(base_chain(BRIDGE, hook, "filter", FIRST))
+        made += filled(BRIDGE, hook, {"foreign source": expr})
     return made
 
 
@@ -217,73 +222,69 @@ def is_complete(found: Found, wanted: list[Command]) -> bool:
 # ---------------------------------------------------------------- elements
 
 
-def _element(verb: str, family: str, name: str, element: Json) -> Command:
-    return {verb: {"element": _in_table(family, name=name, elem=[element])}}
+def element(verb: str, family: str, name: str, value: Json) -> Command:
+    """Create, add or delete an element of a set or map."""
+    return {verb: {"element": in_table(family, name=name, elem=[value])}}
 
 
-def _tagged(value: Json, owner: Owner) -> Command:
+def tagged(value: Json, owner: Owner) -> Command:
+    """Write an element with its owner's tag."""
     return {"elem": {"val": value, "comment": comment_of(owner)}}
 
 
 def create_source(owner: Owner, entry: Masquerade) -> Command:
     """Masquerade an address; refused when there is an element for it."""
     target = {"goto": {"target": network_chain_name(entry.network)}}
-    element = [_tagged(str(entry.source), owner), target]
-    return _element("create", INET, sources_map(entry.source.version), element)
+    value = [tagged(str(entry.source), owner), target]
+    return element("create", INET, sources_map(entry.source.version), value)
 
 
 def delete_source(ip: Ip, chain: str) -> Command:
     """Stop masquerading an address."""
-    element = [str(ip), {"goto": {"target": chain}}]
-    return _element("delete", INET, sources_map(ip.version), element)
+    value = [str(ip), {"goto": {"target": chain}}]
+    return element("delete", INET, sources_map(ip.version), value)
 
 
 def create_port(owner: Owner, guard: SpoofGuard) -> Command:
     """Check what comes from a port; refused when it is checked already."""
-    return _element("create", BRIDGE, "guarded", _tagged(guard.port, owner))
+    return element("create", BRIDGE, "guarded", tagged(guard.port, owner))
 
 
 def delete_port(port: str) -> Command:
     """No longer check what comes from a port."""
-    return _element("delete", BRIDGE, "guarded", port)
+    return element("delete", BRIDGE, "guarded", port)
 
 
 def create_binding(owner: Owner, guard: SpoofGuard) -> Command:
     """Let a port use a source MAC; refused when it may already."""
     pair = {"concat": [guard.port, guard.mac]}
-    return _element("create", BRIDGE, "bindings", _tagged(pair, owner))
+    return element("create", BRIDGE, "bindings", tagged(pair, owner))
 
 
 def delete_binding(guard: SpoofGuard) -> Command:
     """No longer let a port use a source MAC."""
-    return _element("delete", BRIDGE, "bindings", {"concat": [guard.port, guard.mac]})
+    return element("delete", BRIDGE, "bindings", {"concat": [guard.port, guard.mac]})
 
 
 def delete_chain(chain: str) -> Command:
     """Remove a network's chain; refused while an address leads to it."""
-    return {"delete": {"chain": _in_table(INET, name=chain)}}
+    return {"delete": {"chain": in_table(INET, name=chain)}}
+
+
+def delete_guard() -> list[Command]:
+    """Remove the MAC check of all ports, sets and chains included."""
+    chains = [in_table(BRIDGE, name=hook) for hook in _GUARD_HOOKS]
+    sets = [in_table(BRIDGE, name=name) for name in ("guarded", "bindings")]
+    return [
+        *({"flush": {"chain": each}} for each in chains),
+        *({"delete": {"chain": each}} for each in chains),
+        *({"delete": {"set": each}} for each in sets),
+    ]
 
 
 def delete_table(family: str) -> Command:
     """Remove our table with all that is in it."""
     return {"delete": {"table": {"family": family, "name": TABLE}}}
-
-
-def _renamed(value: Json, name: str) -> Json:
-    """Copy commands, with another table in place of ours."""
-    if isinstance(value, dict):
-        return {key: _renamed(each, name) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_renamed(each, name) for each in value]
-    return name if value == TABLE else value
-
-
-def probe() -> list[Command]:
-    """Make all that we ever make in tables of another name, and remove it at once."""
-    networks = (Cidr(Ip(4, 0), 8), Cidr(Ip(6, 0), 8))
-    made = [*table(networks, guarding=True), delete_table(INET), delete_table(BRIDGE)]
-    renamed: list[Command] = _renamed(made, _PROBE_TABLE)
-    return renamed
 
 
 def list_table(family: str) -> Command:

@@ -50,6 +50,9 @@ CONFLICTING: Final = frozenset({errno.ENOENT, errno.EEXIST, errno.EBUSY})
 
 _KNOWN: Final = (*PASSING, *CONFLICTING, errno.EPERM, errno.EOPNOTSUPP)
 
+_ABSENT: Final = frozenset({errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT})
+"""What a kernel without nftables says."""
+
 _LIBRARY: Final = "libnftables.so.1"
 _INSTALL: Final = "install libnftables (Debian: apt-get install libnftables1)"
 
@@ -73,7 +76,7 @@ class RefusedError(Exception):
 
 
 class UnavailableError(NodeError):
-    """libnftables cannot be loaded."""
+    """libnftables cannot be loaded, or the kernel has no nftables."""
 
     code = Code.FIREWALL
 
@@ -144,7 +147,8 @@ def _context(host: NetNs) -> _Context:
             found = host.run(_Context)
         except OSError as exc:
             words = os.strerror(exc.errno) if exc.errno else str(exc)
-            raise NodeError(f"cannot open nftables: {words}", code=Code.FIREWALL) from exc
+            kind = UnavailableError if exc.errno in _ABSENT else NodeError
+            raise kind(f"cannot open nftables: {words}", code=Code.FIREWALL) from exc
         while len(_contexts) >= _MAX_CONTEXTS:
             del _contexts[next(iter(_contexts))]
     _contexts[_key(host)] = found

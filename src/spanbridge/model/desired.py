@@ -90,6 +90,8 @@ class GatewayState:
         port: The bridge port of the VLAN's interface; None when ``device`` is the bridge.
         addresses: Gateway addresses with the sandbox's prefix lengths, no duplicates.
         replace_conflicting: ``forceAddress``.
+        stays_on_node: ARP and neighbour discovery for the addresses pass between the node
+            and the attachments' ports only (``gatewayScope``).
     """
 
     device: IfName
@@ -97,6 +99,7 @@ class GatewayState:
     port: PortState | None
     addresses: tuple[Cidr, ...]
     replace_conflicting: bool
+    stays_on_node: bool
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -134,3 +137,9 @@ class DesiredAttachment:
     gateway: GatewayState | None
     masquerade: tuple[Masquerade, ...]
     spoof_check: bool
+
+    @property
+    def uses_firewall(self) -> bool:
+        """Whether it has entries in the firewall."""
+        stays = self.gateway is not None and self.gateway.stays_on_node
+        return bool(self.masquerade) or self.spoof_check or stays

@@ -38,6 +38,11 @@ MTU_MIN_IPV6: Final = 1280
 
 _BACKENDS: Final = ("iptables", "nftables")
 
+SCOPE_NODE: Final = "node"
+SCOPE_NETWORK: Final = "network"
+_SCOPES: Final = (SCOPE_NODE, SCOPE_NETWORK)
+"""Where ARP and neighbour discovery for the gateway's address may pass; the first by default."""
+
 _READ_ELSEWHERE: Final = (
     "type", "capabilities", "args", "runtimeConfig", "prevResult", "ipam", "disableCheck",
     "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments", "cni.dev/attachments",
@@ -87,6 +92,8 @@ class NetConf:
         is_gateway: Put the gateway addresses on the bridge and forward; implied by
             ``is_default_gateway``.
         is_default_gateway: Give the sandbox a default route by the bridge.
+        gateway_scope: ``node`` keeps ARP and neighbour discovery for the gateway's address
+            on the node; ``network`` answers them on the whole network.
         force_address: Replace conflicting addresses of the bridge.
         ip_masq: Masquerade what leaves the network.
         ip_masq_backend: Accepted for compatibility; nftables is always used.
@@ -115,6 +122,7 @@ class NetConf:
     bridge: IfName
     is_gateway: bool
     is_default_gateway: bool
+    gateway_scope: str
     force_address: bool
     ip_masq: bool
     ip_masq_backend: str
@@ -179,6 +187,18 @@ def _parse_backend(root: Node) -> str:
             "ipMasqBackend", f"{backend!r} is unknown", f"one of {', '.join(_BACKENDS)}, or omit it"
         )
     return backend
+
+
+def _parse_gateway_scope(root: Node) -> str:
+    scope = root.text("gatewayScope", _SCOPES[0])
+    if scope not in _SCOPES:
+        raise root.fault(
+            "gatewayScope",
+            f"{scope!r} is unknown",
+            'write "node" (the address stays on each node) or "network" (every node answers for it'
+            " on the whole network), or omit it",
+        )
+    return scope
 
 
 def _vlan_id(node: Node, key: str) -> VlanId:
@@ -301,6 +321,7 @@ def parse_netconf(root: Node) -> NetConf:
         bridge=_parse_bridge(root),
         is_gateway=root.flag("isGateway") or is_default_gateway,
         is_default_gateway=is_default_gateway,
+        gateway_scope=_parse_gateway_scope(root),
         force_address=root.flag("forceAddress"),
         ip_masq=root.flag("ipMasq"),
         ip_masq_backend=_parse_backend(root),

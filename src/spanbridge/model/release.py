@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spanbridge.base.errors import ConfigError
 from spanbridge.base.names import NetworkName
-from spanbridge.model.netconf import IpamConf, is_program_name, parse_name
+from spanbridge.model.netconf import SCOPE_NETWORK, IpamConf, is_program_name, parse_name
 from spanbridge.model.reader import Node
 from spanbridge.model.version import parse_version
 
@@ -19,7 +19,7 @@ class ReleaseConf:
         cni_version: For delegated plugins.
         name: Network name: part of every owner's tag.
         ipam: Whose addresses are to be released; None for layer 2.
-        uses_firewall: ``ipMasq`` or ``macspoofchk`` is set.
+        uses_firewall: ``ipMasq`` or ``macspoofchk`` is set, or a gateway stays on its node.
         root: The whole document.
     """
 
@@ -40,11 +40,15 @@ def parse_release_conf(root: Node) -> ReleaseConf:
     Raises:
         VersionError, DecodeError, ConfigError: Version or name cannot be used.
     """
+    ipam = _lenient_ipam(root)
+    keys = ["ipMasq", "macspoofchk"]
+    if ipam is not None and root.take("gatewayScope") != SCOPE_NETWORK:
+        keys += ["isGateway", "isDefaultGateway"]
     return ReleaseConf(
         cni_version=parse_version(root),
         name=parse_name(root),
-        ipam=_lenient_ipam(root),
-        uses_firewall=root.take("ipMasq") is True or root.take("macspoofchk") is True,
+        ipam=ipam,
+        uses_firewall=any(root.take(key) is True for key in keys),
         root=root,
     )
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.model.desired import DesiredAttachment, GatewayState, PortState
-from spanbridge.model.netconf import NetConf, VlanRange, merge_ranges
+from spanbridge.model.netconf import (
+    SCOPE_NETWORK,
+    SCOPE_NODE,
+    NetConf,
+    VlanRange,
+    merge_ranges,
+)
 from spanbridge.model.reader import UnknownKey
 from spanbridge.model.result import RouteConfig
 
@@ -166,6 +172,10 @@ def _gateway_lines(one: Explanation) -> Iterator[str]:
         return
     yield f"{_gateway_addresses(one, gateway)} on {gateway.device}"
     yield "the same address on EVERY node that runs such a pod"
+    if gateway.stays_on_node:
+        yield "ARP and neighbour discovery for it stay on the node: pods here reach this one alone"
+    else:
+        yield "every node answers for it on the whole network (gatewayScope network)"
     if not gateway.addresses:
         yield f"it is the one that {one.ipam_type} answers, else the network's first address"
     if gateway.vlan:
@@ -197,6 +207,8 @@ def _firewall_lines(one: Explanation) -> Iterator[str]:
             yield f"from {each.source} to anywhere but {each.network} and multicast"
     if one.want.spoof_check:
         yield "one entry for the port and the pod's MAC (macspoofchk)"
+    if one.want.gateway is not None and one.want.gateway.stays_on_node:
+        yield "one entry for the port and each gateway address, which stays on the node"
 
 
 def _sections(one: Explanation) -> list[tuple[str, list[str]]]:
@@ -231,11 +243,18 @@ def _uplink_note(one: Explanation) -> Note:
 
 def _gateway_note(conf: NetConf, gateway: GatewayState) -> Note:
     key = "isDefaultGateway" if conf.is_default_gateway else "isGateway"
+    puts = f"{key} puts the gateway's address on {gateway.device} of every node. "
+    if gateway.stays_on_node:
+        return Note(
+            f"{puts}ARP and neighbour discovery for it never pass the uplink, nor any other port"
+            " that is not of such a pod: pods use their own node, also where a real router has"
+            f' the address; if they are to use the router, remove "{key}" there. A node without'
+            " libnftables answers the whole network for the address"
+        )
     return Note(
-        f"{key} puts the gateway's address on {gateway.device} of every node. On a network that"
-        " spans nodes each of them answers ARP and neighbour solicitations for it, and takes the"
-        f' place of a real router that has it: remove "{key}" there, and let the'
-        " router be the gateway"
+        f"{puts}On a network that spans nodes each of them answers ARP and neighbour"
+        " solicitations for it, and takes the place of a real router that has it: remove"
+        f' "{key}" there, and let the router be the gateway, or remove "gatewayScope"'
     )
 
 
@@ -375,6 +394,7 @@ def _render_gateway(gateway: GatewayState | None) -> dict[str, object] | None:
         "port": _render_port(gateway.port) if gateway.port else None,
         "addresses": [str(each) for each in gateway.addresses],
         "onEveryNode": True,
+        "scope": SCOPE_NODE if gateway.stays_on_node else SCOPE_NETWORK,
         "forwarding": [f"ipv{family}" for family in gateway.families],
         "replaceConflicting": gateway.replace_conflicting,
     }

@@ -37,12 +37,14 @@ class Sent:
         message: What.
         source: Address that it came from.
         destination: Address that it went to.
+        mac: Where a frame went; empty for a datagram of the sandbox.
     """
 
     time: float
     message: Message
     source: str
     destination: str
+    mac: str = ""
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class TwinWire:
         if arp is not None:
             self.link.arps.append((self.link.now(), arp))
         if udp is not None:
-            self._carry(parse_message(udp.payload), udp.src_ip, udp.dst_ip)
+            self._carry(parse_message(udp.payload), udp.src_ip, udp.dst_ip, udp.dst_mac.hex(":"))
         return True
 
     async def send_datagram(
@@ -125,8 +127,8 @@ class TwinWire:
             self.link.opened.append(Ears.NONE)
         self._ears = Ears.NONE
 
-    def _carry(self, message: Message, source: str, destination: str) -> None:
-        sent = Sent(self.link.now() - START_S, message, source, destination)
+    def _carry(self, message: Message, source: str, destination: str, mac: str = "") -> None:
+        sent = Sent(self.link.now() - START_S, message, source, destination, mac)
         self.link.sent.append(sent)
         for payload in self.link.answer(sent):
             asyncio.get_running_loop().call_later(0.001, self.hear, payload)

@@ -88,6 +88,13 @@ class AskTool(Protocol):
         """Ask in a namespace; None: the one the test runs in."""
 
 
+class AskRules(Protocol):
+    """The fixture `rules_left`."""
+
+    def __call__(self, netns: Netns | None = None) -> Facts:
+        """Ask in a namespace; None: the one the test runs in."""
+
+
 def run(*argv: str) -> str:
     """Run a command; its standard output. A failure carries what it said."""
     done = subprocess.run(
@@ -213,6 +220,32 @@ def nft_json() -> AskTool:
         return [each for each in ask(*arguments, netns=netns) if "metainfo" not in each]
 
     return objects
+
+
+@pytest.fixture
+def rules_left(nft_json: AskTool) -> AskRules:
+    """
+    Asks for what nft lists, apart from what keeps the gateway of no pod on the node.
+
+    DEL leaves a gateway's address on the bridge, and with it what keeps it there.
+    """
+
+    def ask(netns: Netns | None = None) -> Facts:
+        listed = nft_json("list", "ruleset", netns=netns)
+        sets = [each["set"] for each in listed if _is_in(each, "bridge") and "set" in each]
+        comments = [one["elem"]["comment"] for each in sets for one in each.get("elem", [])]
+        gateways = all(each["name"].startswith("gateway") for each in sets)
+        if not gateways or not all(each.startswith("sb1:gateway") for each in comments):
+            return listed
+        return [each for each in listed if not _is_in(each, "bridge")]
+
+    return ask
+
+
+def _is_in(listed: dict[str, Any], family: str) -> bool:
+    """Tell whether an object is our table of a family, or in it."""
+    fields = next(iter(listed.values()))
+    return (fields["family"], fields.get("table") or fields["name"]) == (family, "spanbridge")
 
 
 def _asker(tool: Sequence[str]) -> AskTool:

@@ -72,6 +72,21 @@ ON_THE_NODE: Final = {
         "nft flush set bridge spanbridge bindings",
         "the MAC check on {port}",
     ),
+    "gateway-entry": (
+        GATEWAY,
+        "nft delete element bridge spanbridge gateway4-10.1.2.1 {{ {port} }}",
+        "gateway 10.1.2.1 stays on this node",
+    ),
+    "gateway-entry-v6": (
+        GATEWAY,
+        "nft flush set bridge spanbridge gateway6-2001-db8--1",
+        "gateway 2001:db8::1 stays on this node",
+    ),
+    "gateway-rules": (
+        GATEWAY,
+        "nft flush chain bridge spanbridge gateway-forward-arp",
+        "the firewall",
+    ),
     "spoof-rules": (GUARDED, "nft flush chain bridge spanbridge prerouting", "the firewall"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, MakeMany, Netns
+from spanbridge.testing.plugin import AskRules, MakeMany, Netns
 from spanbridge.testing.runtime import Answer, Cni, Conf
 
 MakeConf = Callable[..., Conf]
@@ -34,19 +34,19 @@ def test_200_pods_come_and_go_16_at_a_time_and_nothing_is_left(
     links: Links,
     leases: Leases,
     elements: Callable[[Netns], list[str]],
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     conf, sandboxes = layer3("10.1.0.0/22", **FULL), many_netns(ATTACHMENTS)
     results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
     assert len({result["ips"][0]["address"] for result in results}) == ATTACHMENTS
     assert len(leases()) == ATTACHMENTS
-    assert len(elements(node)) == ATTACHMENTS * 3
+    assert len(elements(node)) == ATTACHMENTS * 4 + 1, "and one of the gateway's"
 
     assert [each.result for each in _all(cni, "DEL", conf, sandboxes)] == [None] * ATTACHMENTS
 
     assert set(links(node)) == {"lo", "br0"}
     assert leases() == {}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 @pytest.mark.timeout(120)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, Netns
+from spanbridge.testing.plugin import AskRules, Netns
 from spanbridge.testing.runtime import Cni, Conf
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ SUBNETS: Final = ("10.1.2.0/24", "fd00::/64")
 
 @pytest.fixture
 def nothing_left(
-    links: Links, leases: Callable[[], dict[str, str]], nft_json: AskTool, node: Netns
+    links: Links, leases: Callable[[], dict[str, str]], rules_left: AskRules, node: Netns
 ) -> Callable[[], bool]:
     """Tells whether the node is as before the only attachment, the bridge left aside."""
 
     def look() -> bool:
-        rules = nft_json("list", "ruleset", netns=node)
+        rules = rules_left(node)
         return not set(links(node)) - {"lo", "br0"} and not leases() and not rules
 
     return look

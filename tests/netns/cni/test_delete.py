@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, MakeNetns, Netns
+from spanbridge.testing.plugin import AskRules, MakeNetns, Netns
 from spanbridge.testing.runtime import Cni, Conf
 
 MakeConf = Callable[..., Conf]
@@ -24,12 +24,12 @@ REFERENCE: Final = Path("/usr/lib/cni")
 
 @pytest.fixture
 def nothing_left(
-    links: Links, leases: Leases, nft_json: AskTool, node: Netns
+    links: Links, leases: Leases, rules_left: AskRules, node: Netns
 ) -> Callable[[], bool]:
     """Tells whether the node is as before the only attachment, the bridge left aside."""
 
     def look() -> bool:
-        rules = nft_json("list", "ruleset", netns=node)
+        rules = rules_left(node)
         return not set(links(node)) - {"lo", "br0"} and not leases() and not rules
 
     return look
@@ -83,7 +83,7 @@ def test_del_frees_everything_whatever_is_gone(
     sh: Shell,
     links: Links,
     leases: Leases,
-    nft_json: AskTool,
+    rules_left: AskRules,
     line: str,
 ) -> None:
     conf = layer3(**FULL)
@@ -94,7 +94,7 @@ def test_del_frees_everything_whatever_is_gone(
 
     assert port not in links(node)
     assert leases() == {}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 @pytest.mark.parametrize("where", ["", "/run/netns/gone", "/etc/hostname", "/etc", "junk"])
@@ -247,6 +247,9 @@ def test_an_attachment_of_ours_is_deleted_by_the_reference_plugin(
     cni.add(conf, pod)
 
     _reference(cni, "DEL", conf, pod)
+    # It does not know of our entry in the firewall.
+    valid = {"cniVersion": "1.1.0", "cni.dev/valid-attachments": []}
+    assert cni.call("GC", conf | valid).result is None
 
     assert nothing_left()
 
@@ -258,7 +261,7 @@ def test_every_step_is_tried_when_one_fails(
     pod: Netns,
     delegate: Callable[[str], dict[str, str]],
     links: Links,
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     answer = '{"cniVersion":"1.1.0","ips":[{"address":"10.1.2.9/24"}]}'
     good = delegate(f"echo '{answer}'")
@@ -269,7 +272,7 @@ def test_every_step_is_tried_when_one_fails(
     assert cni.call("DEL", fake, pod, env=bad).code == 42
 
     assert set(links(node)) == {"lo", "br0"}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool, MakeNetns, Netns
+from spanbridge.testing.plugin import AskRules, MakeNetns, Netns
 from spanbridge.testing.runtime import Answer, Cni, Conf
 
 MakeConf = Callable[..., Conf]
@@ -46,7 +46,7 @@ def test_an_empty_list_means_that_nothing_is_valid(
     pod: Netns,
     links: Links,
     leases: Leases,
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     conf = layer3(**FULL)
     cni.add(conf, pod)
@@ -56,7 +56,7 @@ def test_an_empty_list_means_that_nothing_is_valid(
     assert set(links(node)) == {"lo", "br0"}
     assert set(links(pod)) == {"lo"}
     assert leases() == {}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 @pytest.mark.parametrize("fields", [{}, {LISTED: None}], ids=["absent", "null"])
@@ -141,14 +141,14 @@ def test_what_is_gone_already_is_no_hindrance(
 
 @pytest.mark.parametrize("fields", [{"ipMasq": False, "macspoofchk": False}, {"vlan": 9999}])
 def test_entries_go_with_a_configuration_that_was_changed_since(
-    cni: Cni, layer3: MakeConf, node: Netns, pod: Netns, nft_json: AskTool, fields: Conf
+    cni: Cni, layer3: MakeConf, node: Netns, pod: Netns, rules_left: AskRules, fields: Conf
 ) -> None:
     conf = layer3(**FULL)
     cni.add(conf, pod)
 
     assert _collect(cni, conf | fields).result is None
 
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
 
 
 def test_gc_goes_on_after_an_ipam_plugin_that_fails(

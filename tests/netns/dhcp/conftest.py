@@ -157,9 +157,10 @@ class Keeper:
         return lease
 
     def journal(self) -> list[Path]:
-        """Every file of the journal."""
+        """Every file of the journal, those that are being written left out."""
         directory = self.state_dir / "leases"
-        return sorted(directory.iterdir()) if directory.is_dir() else []
+        found = sorted(directory.iterdir()) if directory.is_dir() else []
+        return [path for path in found if path.suffix != ".tmp"]
 
     def kill(self) -> None:
         """End at once: nothing is sent, nothing is written any more."""

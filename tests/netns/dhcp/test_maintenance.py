@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from spanbridge.testing.dhcp import ScriptedServer, StartScripted, wait_until
-from spanbridge.testing.plugin import Netns, run
+from spanbridge.testing.plugin import AskTool, Netns, run
 
 if TYPE_CHECKING:
     from .conftest import Keeper, MakePod, Pod
@@ -226,13 +226,15 @@ def test_a_link_that_goes_down_while_an_address_is_sought_is_set_up_again(
     assert down == [""]
 
 
-def test_a_link_that_is_down_at_t1_is_renewed_when_it_is_up_again(
-    make_pod: MakePod, server: StartServer, keeper: Keeper
+def test_a_link_that_is_down_at_t1_stays_so_and_is_renewed_when_it_is_up_again(
+    make_pod: MakePod, server: StartServer, keeper: Keeper, ip_json: AskTool
 ) -> None:
     scripted, pod = server(lease_s=12, t1_s=2, t2_s=9), make_pod()
     bound(keeper, pod)
     run("ip", "-n", pod.netns.name, "link", "set", "eth0", "down")
-    wait_until(lambda: keeper.leases.facts()[0]["state"] == "renewing")
+    wait_until(lambda: keeper.leases.facts()[0]["state"] == "renewing", what="T1")
+    wait_until(lambda: keeper.leases.counters()["renew_failures"] > 0, what="a failure")
+    assert "UP" not in ip_json("link", "show", "dev", "eth0", netns=pod.netns)[0]["flags"]
     run("ip", "-n", pod.netns.name, "link", "set", "eth0", "up")
     wait_until(lambda: keeper.leases.counters()["renewals"] == 1, what="the renewal")
     assert scripted.seen("rebinding") == []

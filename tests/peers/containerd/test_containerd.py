@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from spanbridge.testing.plugin import AskTool
+from spanbridge.testing.plugin import AskRules, AskTool
 
 NETWORK = {
     "cniVersion": "1.0.0",
@@ -56,11 +56,11 @@ def test_a_container_gets_the_default_route(containerd: Containerd) -> None:
 
 
 def test_nothing_of_an_ended_container_stays(
-    containerd: Containerd, ip_json: AskTool, nft_json: AskTool
+    containerd: Containerd, ip_json: AskTool, rules_left: AskRules
 ) -> None:
     containerd.run("ends", "ip addr")
 
     leases = Path("/var/lib/cni/networks/ctr-net").iterdir()
     assert [each.name for each in leases if each.name.startswith("10.9.0.")] == []
     assert [link["ifname"] for link in ip_json("link", "show", "type", "veth")] == []
-    assert not [each for each in nft_json("list", "ruleset") if "spanbridge" in json.dumps(each)]
+    assert not [each for each in rules_left() if "spanbridge" in json.dumps(each)]

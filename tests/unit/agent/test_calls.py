@@ -67,7 +67,10 @@ def make_call(journal: Journal, tmp_path: Path) -> Iterator[MakeCall]:
         host = NetNs.open(OWN_NETNS) if caller else None
         request = Request(frame, host, os.open(OWN_NETNS, os.O_RDONLY))
         opened.append(request)
-        return Calls(journal, tmp_path / "run", parts=Parts(), answer=answer).run(request, never)
+        calls = Calls(journal, tmp_path / "run", parts=Parts(), answer=answer)
+        outcome = calls.run(request, never)
+        outcome.epilogue()
+        return outcome
 
     yield make
     for request in opened:

@@ -22,7 +22,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
 
 def test_json_is_one_object_a_line(stream: io.StringIO) -> None:
     logs.configure("json", "info", stream=stream)
-    with logs.of_call(container="c1", network="häß", verb=""):
+    with logs.of_call(container="c1", network="häß"):
         log.error("cannot do it", cause=OSError("busy"))
     event = json.loads(stream.getvalue())
 

@@ -65,7 +65,7 @@ def test_an_unknown_query_is_refused_with_those_there_are(desk: Desk) -> None:
     with pytest.raises(SpanbridgeError, match="no such query") as caught:
         ask(desk.path, "moon")
 
-    assert "status, attachments, leases, gc" in caught.value.hint
+    assert "status, attachments, leases, renew, gc" in caught.value.hint
 
 
 def test_where_no_agent_runs_the_remedy_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 """`spanbridge agent` as an operator sees it: what is drawn, and the exit codes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +116,16 @@ def test_gc_that_could_not_undo_everything_ends_with_1(
     assert json.loads(capsys.readouterr().out) == document
 
 
-def test_a_place_for_figures_that_is_none_is_a_usage_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("STATE", "RUN"):
-        monkeypatch.setenv(f"SPANBRIDGE_{name}", str(tmp_path / name))
-    code = main(["agent", "run", "--socket", str(tmp_path / "a.sock"), "--metrics", "9469"])
+def test_a_place_for_figures_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
+    names = {"SOCKET": "agent.sock", "STATE": "state", "RUN": "run"}
+    done = subprocess.run(
+        [sys.executable, "-m", "spanbridge.cli", "agent", "run", "--metrics", "9469"],
+        env=os.environ | {f"SPANBRIDGE_{key}": str(tmp_path / name) for key, name in names.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-    assert code == 2
-    assert "neither unix:PATH nor HOST:PORT" in capsys.readouterr().err
+    assert done.returncode == 2
+    assert "neither unix:PATH nor HOST:PORT" in done.stderr
+    assert not (tmp_path / "agent.sock").exists()

@@ -150,6 +150,29 @@ def test_force_address_is_passed_on(*, force: bool) -> None:
     assert state.replace_conflicting is force
 
 
+@pytest.mark.parametrize(
+    ("fields", "stays"),
+    [({}, True), ({"gatewayScope": "node"}, True), ({"gatewayScope": "network"}, False)],
+    ids=repr,
+)
+def test_a_gateway_stays_on_its_node_unless_told_otherwise(
+    fields: dict[str, object], *, stays: bool
+) -> None:
+    one = want([V4], isGateway=True, **fields)
+
+    assert one.gateway is not None
+    assert (one.gateway.stays_on_node, one.uses_firewall) == (stays, stays)
+
+
+@pytest.mark.parametrize(
+    ("fields", "uses"),
+    [({}, False), ({"ipMasq": True}, True), ({"macspoofchk": True}, True)],
+    ids=repr,
+)
+def test_only_what_needs_it_uses_the_firewall(fields: dict[str, object], *, uses: bool) -> None:
+    assert want([V4], **fields).uses_firewall is uses
+
+
 # ---------------------------------------------------------------- routes
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from spanbridge.base.names import IfName, MacAddress
 from spanbridge.firewall import SpoofGuard
-from spanbridge.firewall.entries import Found, Source
+from spanbridge.firewall.entries import Found, Gateway, Source
 from spanbridge.firewall.listing import parse_listing
 from spanbridge.model.addresses import parse_ip
 from spanbridge.model.owner import Owner
@@ -65,3 +65,27 @@ def test_elements_of_other_kinds_are_left_out() -> None:
     seen = parse_listing([{"map": {"name": "sources4", "elem": drop}}])
 
     assert seen.sources == {}
+
+
+def test_gateways_are_read_with_their_ports_and_who_made_them() -> None:
+    elements = [
+        {"elem": {"val": "lo", "comment": f"sb1:gateway {TAG}"}},
+        {"elem": {"val": "veth1", "comment": f"{TAG} blue c1 eth0"}},
+        {"elem": {"val": "veth2", "comment": "sb1:gateway"}},
+        "veth3",
+    ]
+
+    seen = parse_listing([{"set": {"name": "gateway6-fd00--1", "elem": elements}}])
+
+    ports = {IfName("veth1"): TAG, IfName("veth2"): "sb1:gateway", IfName("veth3"): ""}
+    assert seen.gateways == {parse_ip("fd00::1", ""): Gateway(TAG, ports)}
+    assert seen.tags == {TAG}
+
+
+def test_rules_are_read_with_their_handles() -> None:
+    rule = {"family": "bridge", "chain": "c", "comment": "v1 why", "handle": 7}
+
+    seen = parse_listing([{"rule": rule}, {"rule": rule | {"handle": 9, "comment": "v1 not"}}])
+
+    assert list(seen.listed_rules("bridge", "c")) == [("v1 why", 7), ("v1 not", 9)]
+    assert list(seen.listed_rules("bridge", "d")) == []

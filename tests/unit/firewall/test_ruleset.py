@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spanbridge.base.names import IfName, MacAddress
-from spanbridge.firewall import SpoofGuard, ruleset
+from spanbridge.firewall import SpoofGuard, gateways, probes, ruleset
 from spanbridge.firewall.entries import Found
 from spanbridge.model.addresses import Cidr, parse_cidr, parse_ip
 from spanbridge.model.desired import Masquerade
@@ -113,13 +113,14 @@ def test_a_comment_cannot_end_the_string_it_stands_in() -> None:
 
 
 def test_nothing_of_the_probe_is_in_our_tables() -> None:
-    text = json.dumps(ruleset.probe())
+    text = json.dumps([*probes.probe_attachments(), *probes.probe_gateways()])
 
     assert '"spanbridge"' not in text
-    assert ruleset.probe()[-2:] == [
+    assert probes.probe_attachments()[-2:] == [
         {"delete": {"table": {"family": "inet", "name": "spanbridge-probe"}}},
         {"delete": {"table": {"family": "bridge", "name": "spanbridge-probe"}}},
     ]
+    assert probes.probe_gateways()[-1] == probes.probe_attachments()[-1]
 
 
 def test_rules_are_complete_when_each_is_there_in_its_order() -> None:
@@ -130,3 +131,49 @@ def test_rules_are_complete_when_each_is_there_in_its_order() -> None:
     assert not ruleset.is_complete(Found(rules={key: ("v1 masquerade",)}), wanted)
     assert not ruleset.is_complete(Found(rules={key: ()}), wanted)
     assert not ruleset.is_complete(Found(), wanted)
+
+
+# ---------------------------------------------------------------- gateways
+
+
+def test_the_rules_of_gateways_are_as_recorded() -> None:
+    made = [
+        *gateways.structure(),
+        *gateways.create_gateway(parse_ip("10.1.2.1", ""), OWNER),
+        *gateways.create_gateway(parse_ip("fd00::1", ""), OWNER),
+        gateways.create_pin(OWNER, parse_ip("10.1.2.1", ""), "veth1"),
+        gateways.add_gateway_port(parse_ip("fd00::1", ""), "veth2"),
+        gateways.delete_pin(parse_ip("fd00::1", ""), "veth1"),
+    ]
+
+    assert made == json.loads((GOLDEN / "gateways.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("10.1.2.1", "gateway4-10.1.2.1"),
+        ("fd00::1", "gateway6-fd00--1"),
+        ("::1:2", "gateway6---1-2"),
+    ],
+)
+def test_a_set_is_named_by_its_address_and_leads_back_to_it(address: str, name: str) -> None:
+    assert gateways.set_name(parse_ip(address, "")) == name
+    assert gateways.address_of(name) == parse_ip(address, "")
+
+
+@pytest.mark.parametrize("name", ["guarded", "gateway4-", "gateway4-fd00--1x", "gateways"])
+def test_another_set_is_no_gateways(name: str) -> None:
+    assert gateways.address_of(name) is None
+
+
+def test_every_rule_looks_at_the_protocol_beside_the_tag() -> None:
+    # On a bridge that filters VLANs the EtherType in the frame is the tag's.
+    rules = [
+        command["add"]["rule"]
+        for ip in ("10.1.2.1", "fd00::1")
+        for command in gateways.fill(parse_ip(ip, ""))
+    ]
+
+    keys = [each["expr"][0]["match"]["left"] for each in rules]
+    assert keys == [{"meta": {"key": "protocol"}}] * len(rules)

@@ -8,7 +8,9 @@ import pytest
 from spanbridge import firewall
 from spanbridge.base import log
 from spanbridge.base.errors import Code, NodeError, NotReadyError
-from spanbridge.firewall import session
+from spanbridge.base.names import IfName, MacAddress
+from spanbridge.firewall import GatewayPin, SpoofGuard, session
+from spanbridge.model.addresses import parse_ip
 from spanbridge.model.owner import Owner
 from spanbridge.rtnl import NetNs
 
@@ -91,3 +93,34 @@ def test_without_library_a_release_warns_only(monkeypatch: pytest.MonkeyPatch) -
 def test_nothing_wanted_needs_no_library() -> None:
     with NetNs.current() as host:
         firewall.ensure(host, OWNER, masquerade=(), guard=None)
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged, as one text each."""
+    said: list[str] = []
+    monkeypatch.setattr(log, "sink", lambda _, event, fields: said.append(f"{event} {fields}"))
+    return said
+
+
+@pytest.mark.usefixtures("no_library")
+def test_without_library_a_gateway_is_made_with_a_warning(warnings: list[str]) -> None:
+    pin = GatewayPin(IfName("veth1"), None, (parse_ip("10.1.2.1", ""),))
+
+    with NetNs.current() as host:
+        firewall.ensure(host, OWNER, masquerade=(), guard=None, pin=pin)
+        firewall.unpin(host, pin.addresses)
+        firewall.probe_gateways(host)
+
+    assert len(warnings) == 2
+    assert "10.1.2.1" in warnings[0]
+    assert all("cannot load libnftables" in each for each in warnings)
+
+
+@pytest.mark.usefixtures("no_library", "warnings")
+def test_without_library_a_gateway_with_mac_check_is_refused() -> None:
+    pin = GatewayPin(IfName("veth1"), None, (parse_ip("10.1.2.1", ""),))
+    guard = SpoofGuard(pin.port, MacAddress("02:00:00:00:00:01"))
+
+    with NetNs.current() as host, pytest.raises(NodeError, match="cannot load libnftables"):
+        firewall.ensure(host, OWNER, masquerade=(), guard=guard, pin=pin)

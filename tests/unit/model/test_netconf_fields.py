@@ -26,7 +26,7 @@ FLAGS = {
 }
 SOME = {"type": "dhcp"}
 NULLABLE = ["mtu", "vlan", "vlanTrunk", "bridge", "ipMasqBackend", "ipam", "dns", "args"]
-NULLABLE += ["runtimeConfig", "prevResult", *FLAGS]
+NULLABLE += ["gatewayScope", "runtimeConfig", "prevResult", *FLAGS]
 NOT_FLAGS: list[object] = ["true", 1, []]
 NOT_INTEGERS: list[object] = ["100", 1500.0, True, [2]]
 NOT_TEXTS: list[object] = [5, {}]
@@ -35,6 +35,7 @@ WRONG_TYPES: list[tuple[str, object]] = [
     *((key, wrong) for key in FLAGS for wrong in NOT_FLAGS),
     *((key, wrong) for key in ("mtu", "vlan") for wrong in NOT_INTEGERS),
     *((key, wrong) for key in ("name", "type", "bridge", "ipMasqBackend") for wrong in NOT_TEXTS),
+    *(("gatewayScope", wrong) for wrong in [True, *NOT_TEXTS]),
     *((key, wrong) for key in ("ipam", "dns", "args", "runtimeConfig") for wrong in NOT_OBJECTS),
     ("vlanTrunk", {"id": 5}),
     ("prevResult", "none"),
@@ -52,6 +53,7 @@ def test_an_almost_empty_configuration_has_the_documented_defaults() -> None:
     assert conf.bridge == "cni0"
     assert (conf.mtu, conf.vlan, conf.trunk, conf.ip_masq_backend) == (0, 0, None, "")
     assert (conf.ipam, conf.dns, conf.mac, conf.previous) == (None, None, None, None)
+    assert conf.gateway_scope == "node"
     assert not any(getattr(conf, attribute) for attribute in FLAGS.values())
     assert not conf.uses_vlans
 
@@ -82,6 +84,8 @@ def test_is_gateway_written_as_false_is_implied_by_is_default_gateway() -> None:
         ("ipMasqBackend", "ip_masq_backend", "iptables"),
         ("ipMasqBackend", "ip_masq_backend", "nftables"),
         ("ipMasqBackend", "ip_masq_backend", ""),
+        ("gatewayScope", "gateway_scope", "node"),
+        ("gatewayScope", "gateway_scope", "network"),
         ("mtu", "mtu", 0),
         ("mtu", "mtu", 68),
         ("mtu", "mtu", 65535),
@@ -116,6 +120,7 @@ def test_a_wrong_type_is_refused_with_pointer_and_remedy(key: str, wrong: object
         *(("name", wrong) for wrong in ("", "-net", "a/b", "a b", "nét", "net\n", "../x")),
         ("ipMasqBackend", "ebtables"),
         ("ipMasqBackend", "NFTables"),
+        *(("gatewayScope", wrong) for wrong in ("", "Node", "cluster", "anycast")),
     ],
     ids=repr,
 )

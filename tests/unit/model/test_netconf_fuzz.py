@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from spanbridge.base.errors import InputError, SpanbridgeError
@@ -62,7 +62,6 @@ def check(parse: Callable[[], object]) -> None:
 
 
 @given(CONFS)
-@settings(max_examples=150)
 def test_a_mutilated_configuration_is_parsed_or_refused(conf: dict[str, object]) -> None:
     check(lambda: parse_netconf(Node(conf)))
 

@@ -9,6 +9,7 @@ from spanbridge.model.reader import Node
 from spanbridge.model.release import ReleaseConf, parse_release_conf
 
 VALID = "cni.dev/valid-attachments"
+IPAM = {"type": "host-local"}
 
 
 def parse(**fields: object) -> ReleaseConf:
@@ -58,10 +59,20 @@ def test_without_version_or_name_nothing_can_be_found_again(
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, False), ({"ipMasq": True}, True), ({"macspoofchk": True}, True), ({"ipMasq": 1}, False)],
+    [
+        ({}, False),
+        ({"ipMasq": True}, True),
+        ({"macspoofchk": True}, True),
+        ({"ipMasq": 1}, False),
+        ({"isGateway": True}, False),
+        ({"isGateway": True, "ipam": IPAM}, True),
+        ({"isDefaultGateway": True, "ipam": IPAM, "gatewayScope": "node"}, True),
+        ({"isGateway": True, "ipam": IPAM, "gatewayScope": "network"}, False),
+        ({"ipam": IPAM}, False),
+    ],
     ids=repr,
 )
-def test_the_firewall_is_used_by_masquerade_and_mac_check(
+def test_the_firewall_is_used_by_masquerade_mac_check_and_gateways(
     fields: dict[str, object], *, expected: bool
 ) -> None:
     assert parse(**fields).uses_firewall is expected

@@ -118,6 +118,11 @@ def test_without_a_gateway_nothing_is_said_about_every_nodes_address() -> None:
         ({"mtu": 9000}, "MTU 9000"),
         ({"ipam": {"type": "dhcp"}, "isDefaultGateway": True}, "a default route via the gateway"),
         ({"ipam": {"type": "dhcp"}}, "those that dhcp answers"),
+        ({"ipam": {"type": "dhcp"}, "isGateway": True}, "stay on the node: pods here reach"),
+        (
+            {"ipam": {"type": "dhcp"}, "isGateway": True, "gatewayScope": "network"},
+            "every node answers for it on the whole network (gatewayScope network)",
+        ),
     ],
     ids=repr,
 )

@@ -82,7 +82,7 @@ class End(enum.Enum):
     STOPPED = enum.auto()
     """As it was told to."""
     GONE = enum.auto()
-    """Its sandbox or interface went away; the lease, if any, was not given back."""
+    """Its interface went away, or sends nothing; the lease, if any, was not given back."""
 
 
 class _Way(enum.Enum):
@@ -226,6 +226,7 @@ class Client:
         self._totals: Final = totals
         self._pending: Final[deque[tuple[Event, str]]] = deque()
         self._news: Final = asyncio.Event()
+        self._unreleased = False
 
     async def run(self, wire: Wire) -> End:
         """
@@ -245,7 +246,7 @@ class Client:
             return End.GONE
         finally:
             wire.close()
-        return End.STOPPED
+        return End.GONE if self._unreleased else End.STOPPED
 
     def stop(self, *, release: bool) -> None:
         """
@@ -378,7 +379,12 @@ class Client:
             if sent:
                 return
         self.heard.unsent += 1
+        self._unreleased |= send.what is Sending.RELEASE and self._in_use(send)
         log.warn("cannot send a DHCP message", lease=self.name, message=send.what.value)
+
+    def _in_use(self, send: Send) -> bool:
+        held = self.session.held
+        return held is not None and held.granted.address == send.address
 
     def _ways(self, send: Send) -> tuple["_Way", ...]:
         """
@@ -393,9 +399,7 @@ class Client:
             moved = self.session.attempt % 2 == 0
             return (_Way.DATAGRAM, *known) if moved else (*known, _Way.DATAGRAM)
         if send.what is Sending.RELEASE:
-            held = self.session.held
-            in_use = held is not None and held.granted.address == send.address
-            looked_up = (_Way.DATAGRAM,) if in_use else ()
+            looked_up = (_Way.DATAGRAM,) if self._in_use(send) else ()
             return (*known, *looked_up, _Way.BROADCAST)
         return (_Way.BROADCAST,)
 
@@ -424,7 +428,7 @@ class Client:
         )
 
     async def _send_frame(self, wire: Wire, frame: bytes) -> bool:
-        """Send, a second time through new sockets: a link that is down is set up for them."""
+        """Send, a second time through new sockets: for those of a search the link is set up."""
         wanted = EARS.get(self.session.state, Ears.NONE) | Ears.DHCP
         for _ in range(2):
             try:

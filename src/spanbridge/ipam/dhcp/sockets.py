@@ -218,7 +218,9 @@ def _find(place: Place) -> Link | None:
 
 def open_sockets(place: Place, *, dhcp: bool, arp: bool, udp: bool) -> Sockets:
     """
-    Open sockets on an interface; it is set up when frames are to pass (``dhcp``).
+    Open sockets on an interface.
+
+    It is set up for a search (``arp``). Later, one that is down was set down by somebody.
 
     Raises:
         LinkGoneError: Sandbox or interface is not there.
@@ -235,7 +237,7 @@ def _open(place: Place, *, dhcp: bool, arp: bool, udp: bool) -> Sockets:
     link = _find(place)
     if link is None:
         raise LinkGoneError(f"cannot use {place.ifname} {place.mac}: it is gone from its sandbox")
-    if dhcp and not link.up:
+    if arp and not link.up:
         _set_up(link)
     opened = Sockets(link.name)
     try:

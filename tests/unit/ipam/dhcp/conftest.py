@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from spanbridge.ipam.dhcp import machine
 from spanbridge.ipam.dhcp.ether import UdpFrame, parse_udp_frame
@@ -14,11 +13,6 @@ from spanbridge.ipam.dhcp.options import Granted, Identity
 from spanbridge.ipam.dhcp.packet import BOOTREPLY, Message
 from spanbridge.ipam.dhcp.session import Action, At, Event, On, Send, Sending, State
 from spanbridge.ipam.dhcp.timing import PROBE_OFF, ProbeProfile
-
-settings.register_profile(
-    "busy-machine", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("busy-machine")
 
 CAPTURES: Final = Path(__file__).parent / "captures"
 

@@ -157,7 +157,7 @@ def test_sockets_are_open_only_while_they_are_needed() -> None:
 
     seeking = Ears.DHCP | Ears.ARP
     opened = play(act).link.opened
-    assert opened == [seeking, Ears.NONE, Ears.UDP, Ears.NONE]
+    assert opened == [seeking, Ears.NONE, Ears.DHCP | Ears.UDP, Ears.NONE]
 
 
 def test_renewals_come_from_the_address_and_the_lease_goes_on() -> None:
@@ -168,17 +168,33 @@ def test_renewals_come_from_the_address_and_the_lease_goes_on() -> None:
     assert stage.client.server_mac == SERVER_MAC
 
 
-def test_a_datagram_that_cannot_leave_is_made_up_for_by_a_rebind() -> None:
+def renewals(stage: Stage) -> list[tuple[str, str]]:
+    """Where renewals went: address, and MAC of frames."""
+    sent = [each for each in stage.link.sent if each.message.ciaddr == "10.0.0.5"]
+    assert {each.source for each in sent} == {"10.0.0.5"}
+    return [(each.destination, each.mac) for each in sent]
+
+
+def test_renewals_go_to_the_mac_that_answered_and_every_other_time_by_look_up() -> None:
     async def act(stage: Stage) -> None:
-        stage.link.addressed = False
+        await until_bound(stage)
+        stage.link.answer = lambda _: []
         await asyncio.sleep(3200)
 
-    stage = play(act)
-    renewals = [each for each in stage.link.sent if each.message.ciaddr == "10.0.0.5"]
-    assert [(each.source, each.destination) for each in renewals] == [
-        ("10.0.0.5", "255.255.255.255")
+    to_mac, looked_up = ("10.0.0.1", SERVER_MAC), ("10.0.0.1", "")
+    assert renewals(play(act)) == [
+        *(to_mac, looked_up, to_mac, looked_up, to_mac, looked_up),
+        ("255.255.255.255", "ff:ff:ff:ff:ff:ff"),
     ]
-    assert stage.client.heard.unsent > 0
+
+
+def test_a_renewal_without_the_address_on_the_interface_goes_to_the_mac_alone() -> None:
+    async def act(stage: Stage) -> None:
+        await until_bound(stage)
+        stage.link.answer, stage.link.addressed = lambda _: [], False
+        await asyncio.sleep(2900)
+
+    assert renewals(play(act)) == [("10.0.0.1", SERVER_MAC)] * 3
 
 
 def test_a_lease_ends_on_the_second() -> None:
