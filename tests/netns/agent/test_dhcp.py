@@ -74,7 +74,7 @@ def test_what_is_said_of_a_lease_belongs_to_no_call(
     calls.delete(example, pod)
     said = [line for line in agent.log.splitlines() if "lease" in line]
 
-    assert list(server.leases()) == []
+    wait_until(lambda: server.leases() == {})
     assert (answer.status, answer.log) == (0, "")
     assert len(said) >= 2
     assert not [line for line in said if "verb=" in line]
