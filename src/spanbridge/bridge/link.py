@@ -21,6 +21,7 @@ from spanbridge.rtnl import (
     del_vlans,
     new_bridge,
     new_veth,
+    set_bridge,
     set_link,
     set_port,
 )
@@ -110,9 +111,8 @@ def _remove_unused_bridge(site: Site, name: IfName) -> None:
             site.node.request(del_link(index=bridge.index), tolerate=_GONE)
 
 
-def _ensure_bridge(site: Site, want: BridgeState, undo: Undo) -> Link:
+def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo) -> Link:
     """Create or adopt the bridge; the caller holds its lock."""
-    found = site.node.link(want.name)
     if found is None:
         _create_bridge(site, want, undo)
         found = site.node.link(want.name)
@@ -126,6 +126,11 @@ def _ensure_bridge(site: Site, want: BridgeState, undo: Undo) -> Link:
         undo.push(site.node.request, set_link(found.index, promisc=False), tolerate=_GONE)
     if promisc or not found.up:
         site.node.request(set_link(found.index, up=True, promisc=promisc))
+    if want.linklocal_deaf and found.bridge is not None and found.bridge.linklocal_learning:
+        undo.push(
+            site.node.request, set_bridge(found.index, linklocal_learning=True), tolerate=_GONE
+        )
+        site.node.request(set_bridge(found.index, linklocal_learning=False))
     return found
 
 
@@ -166,12 +171,20 @@ def _exists(want: DesiredAttachment, where: str) -> NodeError:
     )
 
 
-def _free_port_name(node: Rtnl, want: DesiredAttachment) -> IfName:
+def _observe(node: Rtnl, want: DesiredAttachment) -> tuple[Link | None, dict[IfName, Link | None]]:
+    """Look up the bridge and whatever has one of the names for the host port, all at once."""
+    names = [want.owner.port_name(attempt) for attempt in range(PORT_NAMES)]
+    bridge, *ports = node.links_named([want.bridge.name, *names])
+    return bridge, dict(zip(names, ports, strict=True))
+
+
+def _free_port_name(
+    node: Rtnl, want: DesiredAttachment, ports: dict[IfName, Link | None]
+) -> IfName:
     """Name the host port. Refuse a second ADD; clear away what a killed one left."""
     owner = want.owner
-    names = [owner.port_name(attempt) for attempt in range(PORT_NAMES)]
     free = []
-    for name, found in zip(names, node.links_named(names), strict=True):
+    for name, found in ports.items():
         if found is None:
             free.append(name)
         elif found.kind == "veth" and _may_be_ours(found, owner):
@@ -183,7 +196,7 @@ def _free_port_name(node: Rtnl, want: DesiredAttachment) -> IfName:
         return free[0]
     raise NodeError(
         f"cannot name the host port: {PORT_NAMES} candidates are taken",
-        hint=f"look at: ip link show {names[0]}",
+        hint=f"look at: ip link show {owner.port_name()}",
         code=Code.INTERFACE_EXISTS,
     )
 
@@ -278,8 +291,10 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
         KernelError: The kernel refused; what was done is on ``undo``.
     """
     with site.bridge_lock(want.bridge.name):
-        name = _free_port_name(site.node, want)
-        bridge = _ensure_bridge(site, want.bridge, undo)
+        found, ports = _observe(site.node, want)
+        refuse_unsuitable(found, want.bridge)
+        name = _free_port_name(site.node, want, ports)
+        bridge = _ensure_bridge(site, want.bridge, found, undo)
         port = _create_pair(site, want, name, bridge=bridge, undo=undo)
         _refuse_advertisements(site.host, port)
         site.node.request(

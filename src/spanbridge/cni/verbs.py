@@ -141,11 +141,9 @@ def add(call: Call) -> CniResult:
     ipam = _open_ipam(call, conf)
     _warn_unknown(conf)
     want = desired(conf, call.owner(conf), mac=mac, result=CniResult())
-    with _site(call, call.sandbox.open()) as site:
-        bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
-        with Undo() as undo:
-            result = _attach(site, conf, want, ipam=ipam, undo=undo)
-            call.refuse_cancelled()
+    with _site(call, call.sandbox.open()) as site, Undo() as undo:
+        result = _attach(site, conf, want, ipam=ipam, undo=undo)
+        call.refuse_cancelled()
     return result if conf.previous is None else merge_results(conf.previous, result)
 
 

@@ -52,9 +52,16 @@ class Message:
     label: str
 
 
-def render(message: Message, *, sequence: int) -> bytes:
-    """Encode a message that wants an acknowledgement, padded to 4 bytes."""
+def render(message: Message, *, sequence: int, acknowledged: bool = True) -> bytes:
+    """
+    Encode a message, padded to 4 bytes.
+
+    Args:
+        message: What to encode.
+        sequence: Number that the answer will carry.
+        acknowledged: Ask for an acknowledgement, also after an answer of another kind.
+    """
     body = message.body
     length = HEADER.size + len(body)
-    flags = message.flags | NLM_F_REQUEST | NLM_F_ACK
+    flags = message.flags | NLM_F_REQUEST | (NLM_F_ACK if acknowledged else 0)
     return HEADER.pack(length, message.type, flags, sequence, 0) + body + b"\0" * (-length & 3)

@@ -230,6 +230,8 @@ class Transport:
         """
         Ask for one object each, with one send for at most ``BATCH_MESSAGES`` questions.
 
+        Each gets one answer, the object or why there is none.
+
         Args:
             messages: The questions.
             tolerate: Error numbers that say that there is no such object.
@@ -243,7 +245,10 @@ class Transport:
         first = self._next_sequence(len(messages))
         label = messages[0].label
         self._send(
-            b"".join(render(each, sequence=first + at) for at, each in enumerate(messages)),
+            b"".join(
+                render(each, sequence=first + at, acknowledged=False)
+                for at, each in enumerate(messages)
+            ),
             label=label,
         )
         bodies: list[bytes | None] = [None] * len(messages)
@@ -254,10 +259,10 @@ class Transport:
                 at = reply.sequence - first
                 if not 0 <= at < len(messages):
                     continue
+                left -= 1
                 if reply.type != NLMSG_ERROR:
                     bodies[at] = reply.body
                     continue
-                left -= 1
                 number, text = parse_error(reply)
                 if number and number not in tolerate:
                     refused.append((number, text, messages[at].label))

@@ -124,7 +124,6 @@ class HostLocal(HostLocalFiles):
             NodeError: The store or the resolv.conf cannot be used.
         """
         dns = self._read_dns()
-        self._store.make()
         with self._store.session(self._spans) as session:
             taken: list[Ip] = []
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: PTH103, PTH108, PTH112, PTH120, PTH208 - the one-shot program does not import pathlib
+# ruff: noqa: PTH108, PTH112, PTH120, PTH208 - the one-shot program does not import pathlib
 r"""
 The files of host-local, as the reference plugin writes and reads them.
 
@@ -259,11 +259,6 @@ class Store:
         """Tell whether anything was ever reserved."""
         return os.path.isdir(self.directory)
 
-    def make(self) -> None:
-        """Make the directory where it is missing."""
-        with self._errors():
-            os.makedirs(self.directory, mode=0o755, exist_ok=True)
-
     def write_fault(self) -> str:
         """Say why a reservation could not be written, or the empty string; changes nothing."""
         path = self.directory
@@ -276,7 +271,7 @@ class Store:
     @contextlib.contextmanager
     def session(self, spans: tuple[Span, ...] | None = None) -> Iterator[Session]:
         """
-        Hold the lock of the directory, which must exist.
+        Hold the lock of the directory, which is made when missing.
 
         Args:
             spans: Ranges to keep a bitmap of; None keeps those there are.
