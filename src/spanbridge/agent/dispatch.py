@@ -122,7 +122,7 @@ class Dispatcher:
                 wait until the loop has its turn.
 
         Returns:
-            None when it was abandoned before its turn came.
+            None when it was cancelled before its turn came.
 
         Raises:
             RetryError: Too many calls run already.
@@ -133,7 +133,7 @@ class Dispatcher:
                 if verb_of(request.frame) == "GC":
                     await self._outlive_abandoned()
                 async with self._turns.take(_turn_of(request)):
-                    if ticket.abandoned:
+                    if ticket.cancelled():
                         return None
                     submitted = True
                     outcome = await self.in_thread(

@@ -9,6 +9,7 @@ callbacks: they may wait for locks that a thread holds which waits for a lease.
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -312,7 +313,11 @@ class Leases:
         if entry is not None:
             task.resume(entry)
         self._tasks[subject.owner] = task
-        running = self._loop.create_task(self._keep(task), name=f"lease {subject.name}")
+        # Not in the context of the call that asks: the lease outlives it, and what is said of
+        # the lease later neither belongs to that call nor into its answer.
+        running = self._loop.create_task(
+            self._keep(task), name=f"lease {subject.name}", context=contextvars.Context()
+        )
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         return task

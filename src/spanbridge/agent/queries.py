@@ -11,12 +11,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from spanbridge import __version__
-from spanbridge.agent.calls import SUCCESS, Outcome, refuse
+from spanbridge.agent.calls import SUCCESS, refuse
 from spanbridge.agent.dispatch import Dispatcher, Ticket
-from spanbridge.agent.journal import Attachment, Journal
+from spanbridge.agent.journal import Attachment, Identity, Journal
 from spanbridge.agent.parts import Leasing
 from spanbridge.agent.receive import Request
 from spanbridge.agent.settings import Settings
@@ -64,6 +65,24 @@ def render_attachment(attachment: Attachment) -> Json:
         "addresses": attachment.addresses,
         "attached": attachment.attached_s,
     }
+
+
+@dataclass(slots=True, eq=False)
+class _WhileJournalled(Ticket):
+    """
+    A DEL of gc, which is not run when the attachment was deleted or made anew meanwhile.
+
+    Attributes:
+        journal: What was promised.
+        attachment: What is to be undone.
+    """
+
+    journal: Journal = field(kw_only=True)
+    attachment: Attachment = field(kw_only=True)
+
+    def cancelled(self) -> bool:
+        """Tell whether there is nothing to undo any more."""
+        return self.journal.find(self.attachment.owner) is not self.attachment
 
 
 class Queries:
@@ -147,33 +166,36 @@ class Queries:
         stale = await self._dispatcher.in_thread(lambda: find_stale(known, alive))
         seats = asyncio.Semaphore(_AT_ONCE)
 
-        async def undo(one: Stale) -> Json:
+        async def undo(one: Stale) -> Json | None:
             async with seats:
-                told = render_attachment(one.attachment) | {"cause": one.cause}
-                return told | await self._undo(one, alive)
+                done = await self._undo(one, alive)
+            told = render_attachment(one.attachment) | {"cause": one.cause}
+            return None if done is None else told | done
 
-        results = await asyncio.gather(*map(undo, stale))
+        results = [each for each in await asyncio.gather(*map(undo, stale)) if each is not None]
         return {
-            "kept": len(known) - len(stale),
+            "kept": len(known) - len(results),
             "collected": [each for each in results if "error" not in each],
             "failed": [each for each in results if "error" in each],
         }
 
-    async def _undo(self, one: Stale, alive: Mapping[tuple[int, int], str]) -> Json:
-        """Run the DEL that the runtime never sent; an error goes under the key ``error``."""
+    async def _undo(self, one: Stale, alive: Mapping[Identity, str]) -> Json | None:
+        """
+        Run the DEL that the runtime never sent.
+
+        Returns:
+            An error under the key ``error``; None when there was nothing to undo any more.
+        """
         try:
             caller = await self._dispatcher.in_thread(lambda: open_host(one.attachment, alive))
             request = Request(_delete_frame(one.attachment), caller, None)
-            outcome = await self._dispatcher.run(request, Ticket())
+            ticket = _WhileJournalled(journal=self._journal, attachment=one.attachment)
+            outcome = await self._dispatcher.run(request, ticket)
         except SpanbridgeError as exc:
             return {"error": {"code": int(exc.code), "msg": exc.message}}
-        return _failure(outcome)
-
-
-def _failure(outcome: Outcome | None) -> Json:
-    if outcome is None or outcome.code == SUCCESS:
-        return {}
-    return {"error": json.loads(outcome.answer.stdout)}
+        if outcome is None:
+            return None
+        return {} if outcome.code == SUCCESS else {"error": json.loads(outcome.answer.stdout)}
 
 
 def _delete_frame(attachment: Attachment) -> CallFrame:

@@ -94,6 +94,12 @@ def _bridge(want: DesiredAttachment, seen: Link, mac: str) -> Iterator[Differenc
         )
     if want.bridge.promisc and not seen.promisc:
         yield Difference(subject, "it is not promiscuous", f"run: ip link set {name} promisc on")
+    if want.bridge.linklocal_deaf and seen.bridge.linklocal_learning:
+        yield Difference(
+            subject,
+            "it learns MACs from frames that pass the MAC check by",
+            f"run: ip link set dev {name} type bridge no_linklocal_learn 1",
+        )
     if mac and mac != seen.mac:
         yield Difference(subject, f"its MAC is {seen.mac}, not {mac}")
 

@@ -2,6 +2,7 @@
 """`spanbridge lab`: clusters on this machine that reach each other over a VLAN."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from spanbridge.agent.client import ask
 from spanbridge.cli.exits import Exit
 from spanbridge.cli.lab_view import show, view_plan, view_removed, view_status, view_verdict
 from spanbridge.cli.options import examples, format_option
@@ -22,12 +24,15 @@ from spanbridge.lab.ground import (
     require_root,
     run_elsewhere,
 )
+from spanbridge.lab.leases import restart_agent
 from spanbridge.lab.lifecycle import down as take_down
-from spanbridge.lab.lifecycle import open_lab, temporary_lab
+from spanbridge.lab.lifecycle import open_lab, require_usable, temporary_lab
 from spanbridge.lab.lifecycle import up as bring_up
 from spanbridge.lab.place import STATE_DIR, Place, changing_alone
+from spanbridge.lab.proofs import Restart
+from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.status import observe_lab, render_status
-from spanbridge.lab.topology import LabParameters, plan_lab
+from spanbridge.lab.topology import IpamKind, LabParameters, plan_lab
 from spanbridge.lab.verdict import render_verdict
 from spanbridge.lab.verify import verify_lab
 
@@ -88,6 +93,12 @@ def _planned(command: _Command) -> _Command:
     )
     @click.option("--subnet", default=_DEFAULTS.subnet, show_default=True, help="Its IPv4 subnet.")
     @click.option("--mtu", default=_DEFAULTS.mtu, show_default=True, help="Its MTU, in bytes.")
+    @click.option(
+        "--ipam",
+        type=click.Choice([kind.value for kind in IpamKind]),
+        help="Who hands out addresses: a DHCP server on the VLAN, or each node from its part of "
+        "the subnet.  [default: dhcp; with --bin-dir host-local]",
+    )
     @_bin_dir
     @_state_dir
     @functools.wraps(command)
@@ -98,9 +109,12 @@ def _planned(command: _Command) -> _Command:
         vlan: int,
         subnet: str,
         mtu: int,
+        ipam: str | None,
         **others: object,
     ) -> object:
-        parameters = LabParameters(clusters, nodes, vlan=vlan, subnet=subnet, mtu=mtu)
+        usual = IpamKind.HOST_LOCAL if others["bin_dir"] else IpamKind.DHCP
+        kind = IpamKind(ipam) if ipam else usual
+        parameters = LabParameters(clusters, nodes, vlan=vlan, subnet=subnet, mtu=mtu, ipam=kind)
         return command(parameters=parameters, **others)
 
     return with_parameters
@@ -135,12 +149,12 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
     Does nothing when the same lab is up already; removes first what an interrupted
     one left. Needs root and a kernel with bridge VLAN filtering.
     """
-    plan_lab(parameters)
+    require_usable(plan_lab(parameters), place, bin_dir)
     require_ground()
     with _changing() as steps:
         runtime, new = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
     console = facts()
-    show(console, *view_plan(runtime.lab))
+    show(console, *view_plan(runtime))
     click.echo("The lab is up." if new else "The lab was up already; nothing was changed.")
     click.echo("Next: spanbridge lab verify, spanbridge lab status, spanbridge lab down")
 
@@ -152,12 +166,12 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
 @_state_dir
 def status(*, output_format: str, place: Place) -> int:
     """
-    Show nodes, bridges, uplinks, VLANs and pods as the kernel has them.
+    Show nodes, bridges, uplinks, VLANs and pods as the kernel has them, agents and leases.
 
     Exit code 1 when something is not as it was built.
     """
     require_root()
-    found = observe_lab(open_lab(place, whole=False).lab)
+    found = observe_lab(open_lab(place, whole=False), ask=ask)
     if output_format == "json":
         click.echo(json.dumps(render_status(found), indent=2))
     else:
@@ -175,8 +189,9 @@ def verify(*, output_format: str, place: Place) -> int:
     Prove that every virt-handler reaches every other over the VLAN, and only there.
 
     Pings all ordered pairs while the trunks are captured, then tries the same from a
-    pod attached without the VLAN, which must reach nobody. Exit code 1 when anything
-    is not as it must be.
+    pod attached without the VLAN, which must reach nobody. With a DHCP server, also
+    compares addresses with its leases, and looks who answers for the gateway's address.
+    Exit code 1 when anything is not as it must be.
     """
     require_root()
     runtime = open_lab(place)
@@ -212,6 +227,7 @@ def down(*, place: Place) -> int:
     epilog=examples(
         "spanbridge lab demo",
         "spanbridge lab demo --nodes 3 --vlan 100",
+        "spanbridge lab demo --ipam host-local",
         "spanbridge lab demo --bin-dir /usr/lib/cni",
     )
 )
@@ -220,11 +236,12 @@ def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> in
     """
     Bring the lab up, verify it, show what was proved, and remove it.
 
+    With a DHCP server, an agent is killed and started again before the lab is verified.
     Runs in a guest kernel where this one has no VLAN filtering, and in a user
     namespace where you are not root; it says so. Leaves nothing behind, also after
     Ctrl-C.
     """
-    plan_lab(parameters)
+    require_usable(plan_lab(parameters), place, bin_dir)
     choice = observe_ground()
     if choice.ground is Ground.HERE:
         return _demo_here(parameters, place, bin_dir)
@@ -237,11 +254,21 @@ def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> in
 def _demo_here(parameters: LabParameters, place: Place, bin_dir: Path | None) -> int:
     with _changing() as steps:
         with temporary_lab(parameters, place, bin_dir=bin_dir, step=steps) as runtime:
-            verdict = verify_lab(runtime, step=steps)
+            restart = _restart(runtime, steps)
+            verdict = dataclasses.replace(verify_lab(runtime, step=steps), restart=restart)
             removed = take_down(place, step=steps)
         steps.done()
-        show(facts(), *view_plan(runtime.lab), view_verdict(verdict), *view_removed(removed))
+        show(facts(), *view_plan(runtime), view_verdict(verdict), *view_removed(removed))
     return Exit.FINE if verdict.passed and removed.clean else Exit.FINDINGS
+
+
+def _restart(runtime: Runtime, steps: Steps) -> Restart | None:
+    """Let an agent of the last cluster crash, where one keeps a lease."""
+    if runtime.lab.dhcp is None:
+        return None
+    node = runtime.lab.clusters[-1].nodes[0]
+    steps(f"killing the agent of {node.name}, starting it again and having the lease renewed")
+    return restart_agent(runtime, node, ask=ask)
 
 
 @contextlib.contextmanager
@@ -256,5 +283,5 @@ def _render_words(parameters: LabParameters, place: Place, bin_dir: Path | None)
     words = ["lab", "demo", "--clusters", ",".join(parameters.clusters)]
     words += ["--nodes", str(parameters.nodes), "--vlan", str(parameters.vlan)]
     words += ["--subnet", parameters.subnet, "--mtu", str(parameters.mtu)]
-    words += ["--state-dir", str(place.directory)]
+    words += ["--ipam", parameters.ipam, "--state-dir", str(place.directory)]
     return words + (["--bin-dir", str(bin_dir)] if bin_dir else [])

@@ -1,46 +1,109 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the lab's findings look like on a terminal."""
 
+import json
 from typing import Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from spanbridge.lab.lifecycle import Removed, describe
 from spanbridge.lab.ping import PingResult
-from spanbridge.lab.status import LabStatus, NodeStatus, PortStatus
-from spanbridge.lab.topology import Lab
+from spanbridge.lab.proofs import GatewayProof, LeaseProof, Restart
+from spanbridge.lab.runtime import Runtime, render_example
+from spanbridge.lab.status import AgentStatus, LabStatus, NodeStatus, PortStatus, ServerStatus
 from spanbridge.lab.verdict import Pair, Trunk, Verdict
 
 MATRIX_MAX_NODES: Final = 6
 """More do not fit beside each other; then there is one line for each source."""
 
 
-def view_plan(lab: Lab) -> list[Text]:
+def view_plan(runtime: Runtime) -> list[RenderableType]:
     """Show in a few words what was built."""
-    return [
+    lab = runtime.lab
+    agent = "an agent, " if runtime.has_agents else ""
+    made = Text(
+        f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge, {agent}and a "
+        "virt-handler with migration0"
+    )
+    lines: list[RenderableType] = [
         _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}"),
-        Text(
-            f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge, and a "
-            "virt-handler with migration0"
-        ),
-        Text(),
+        made,
     ]
+    if lab.dhcp is not None:
+        printed = Text(json.dumps(render_example(lab, lab.vlan)), style="cyan")
+        lines += [
+            Text(f" a DHCP server (dnsmasq) on VLAN {lab.vlan}; the network, as documented:"),
+            Padding(printed, (0, 0, 0, 3)),
+        ]
+    return [*lines, Text()]
 
 
 def view_status(status: LabStatus) -> list[RenderableType]:
-    """Show one row for each node."""
+    """Show one row for each node, and one for each lease."""
+    wrong = [_line(good=False, text=fault) for fault in status.faults]
+    fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
+    return [
+        _title(f"Lab, VLAN {status.vlan}"),
+        Text(),
+        _nodes(status),
+        Text(),
+        *_agents(status),
+        *(wrong or [fine]),
+    ]
+
+
+def _nodes(status: LabStatus) -> Table:
     table = _table()
     for heading in ("node", "bridge", "uplink", "switch port", "pod port", "virt-handler"):
         table.add_column(heading)
     for node in status.nodes:
         table.add_row(*_node_row(node))
-    faults = [(node.name, node.fault(status.vlan)) for node in status.nodes]
-    wrong = [_line(good=False, text=f"{name}: {fault}") for name, fault in faults if fault]
-    fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
-    return [_title(f"Lab, VLAN {status.vlan}"), Text(), table, Text(), *(wrong or [fine])]
+    return table
+
+
+def _agents(status: LabStatus) -> list[RenderableType]:
+    """Show who keeps what lease, and who gave it; nothing in a lab without agents."""
+    table = _table()
+    for heading in ("node", "agent", "lease", "from", "state"):
+        table.add_column(heading)
+    for heading in ("renews in", "ends in"):
+        table.add_column(heading, justify="right")
+    for node in status.nodes:
+        if node.agent is not None:
+            for row in _agent_rows(node.agent):
+                table.add_row(node.name, *row)
+    shown: list[RenderableType] = [table, Text()] if table.row_count else []
+    if status.server is not None:
+        shown += [Text(f" {_server(status.server)}"), Text()]
+    return shown
+
+
+def _agent_rows(agent: AgentStatus) -> list[list[str]]:
+    if agent.pid is None:
+        return [["does not run", "", "", "", "", ""]]
+    name = f"pid {agent.pid}"
+    if agent.trouble or not agent.leases:
+        return [[name, "cannot be asked" if agent.trouble else "none", "", "", "", ""]]
+    return [
+        [name, each.address, each.server, each.state, _left(each.renew_s), _left(each.expiry_s)]
+        for each in agent.leases
+    ]
+
+
+def _left(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{max(0, round(seconds))} s"
+
+
+def _server(server: ServerStatus) -> str:
+    runs = "does not run" if server.pid is None else f"pid {server.pid}"
+    return (
+        f"DHCP server {server.address} in {server.netns} ({runs}), {server.first} to "
+        f"{server.last}: {len(server.leases)} leases"
+    )
 
 
 def _node_row(node: NodeStatus) -> list[str]:
@@ -88,12 +151,60 @@ def view_checks(verdict: Verdict) -> list[Table]:
             + ("as expected" if verdict.isolated else "but must reach none"),
         ),
         _line(good=not verdict.faults, text=_checked(verdict)),
+        *(_view_leases(verdict.leases) if verdict.leases else ()),
+        *(_view_gateway(verdict.gateway) if verdict.gateway else ()),
+        *(_view_restart(verdict.restart) if verdict.restart else ()),
     ]
+
+
+def _view_leases(proof: LeaseProof) -> list[Table]:
+    text = (
+        f"{proof.right} of {len(proof.leased)} addresses are leases of the DHCP server "
+        f"{proof.server}, by its lease file"
+    )
+    wrong = (each for each in proof.leased if not each.right)
+    causes = [
+        f"; {each.node} has {each.address or 'no address'}, the server gave "
+        f"{each.by_server or 'none'}"
+        for each in wrong
+    ]
+    return [_line(good=proof.passed, text="".join([text, *causes[:1]]))]
+
+
+def _view_gateway(proof: GatewayProof) -> list[Table]:
+    right = sum(pod.right for pod in proof.pods)
+    home = (
+        f"gateway {proof.address} on every node: {right} of {len(proof.pods)} pods are answered "
+        "by their own node alone"
+    )
+    if not proof.at_home:
+        pod = next(pod for pod in proof.pods if not pod.right)
+        home += f"; on {pod.node} {', '.join(pod.answers) or 'nobody'} answered"
+    heard = "a virt-handler answers there" if proof.control else "but nothing is heard there at all"
+    kept = (
+        f"gateway {proof.address} stays on its node: {len(proof.answers)} answers to {proof.asked} "
+        f"ARP probes from the fabric ({heard}), {proof.leaked} ARP frames of it on the uplinks"
+    )
+    return [_line(good=proof.at_home, text=home), _line(good=proof.kept, text=kept)]
+
+
+def _view_restart(restart: Restart) -> list[Table]:
+    text = (
+        f"agent of {restart.node} killed (SIGKILL, pid {restart.killed}), started again "
+        f"(pid {restart.started}): "
+    )
+    if restart.passed:
+        text += f"the lease of {restart.address} lives on, dnsmasq logged its renewal:"
+    else:
+        text += f"{restart.address or 'no address'} was not renewed, now {restart.after or 'none'}"
+    return [_line(good=restart.passed, text="\n".join([text, *restart.renewal]))]
 
 
 def view_removed(removed: Removed) -> list[Table]:
     """Show what the end of a lab left, which must be nothing."""
     left = f"{removed.leases} addresses left" if removed.leases else "no address left"
+    if removed.released is not None:
+        left = f"dnsmasq logged {removed.released} DHCPRELEASE, {left}"
     lines = [
         _line(
             good=removed.clean,

@@ -11,11 +11,15 @@ from typing import Final
 from spanbridge.base.errors import NodeError
 from spanbridge.base.names import IfIndex, IfName
 from spanbridge.lab.topology import (
+    DHCP_LINK,
+    DHCP_NETNS,
+    DHCP_PORT,
     FABRIC_BRIDGE,
     FABRIC_NETNS,
     NETNS_PREFIX,
     NODE_BRIDGE,
     UPLINK,
+    DhcpServer,
     Lab,
     Node,
     Pod,
@@ -29,6 +33,7 @@ from spanbridge.rtnl import (
     del_vlans,
     delete_named_netns,
     named_netns,
+    new_address,
     new_bridge,
     new_veth,
     set_link,
@@ -58,7 +63,11 @@ def build_node(lab: Lab, node: Node) -> None:
     """Make a node, its uplink to a trunk port of the fabric, and the bridge an admin would make."""
     create_named_netns(node.netns)
     with NetNs.open(FABRIC_NETNS) as fabric, NetNs.open(node.netns) as inside:
-        _make_trunk(lab, node, fabric, inside)
+        port = IfName(node.name)
+        _make_cable(lab, fabric, port, to=(inside, UPLINK))
+        with Rtnl.open(fabric) as rtnl:
+            made = _link(rtnl, port)
+            rtnl.request(add_vlans(made.index, [_FABRIC_VLANS]), set_link(made.index, up=True))
         # As NetworkManager leaves a bridge port: the uplink speaks for others, never for itself.
         inside.write_sysctls([(f"net/ipv6/conf/{UPLINK}/disable_ipv6", "1")])
         with Rtnl.open(inside) as rtnl:
@@ -75,6 +84,23 @@ def build_node(lab: Lab, node: Node) -> None:
                 set_link(uplink.index, up=True),
             )
             _await_forwarding(rtnl, uplink.index, f"{UPLINK} of {node.name}")
+
+
+def build_dhcp(lab: Lab, server: DhcpServer) -> None:
+    """Make the place of the DHCP server: a host on an access port of the fabric, in the VLAN."""
+    create_named_netns(DHCP_NETNS)
+    with NetNs.open(FABRIC_NETNS) as fabric, NetNs.open(DHCP_NETNS) as inside:
+        _make_cable(lab, fabric, DHCP_PORT, to=(inside, DHCP_LINK))
+        inside.write_sysctls([(f"net/ipv6/conf/{DHCP_LINK}/disable_ipv6", "1")])
+        with Rtnl.open(inside) as rtnl:
+            link = _link(rtnl, DHCP_LINK)
+            address = new_address(link.index, str(server.address), lab.subnet.prefixlen)
+            rtnl.request(set_link("lo", up=True), set_link(link.index, up=True), address)
+        with Rtnl.open(fabric) as rtnl:
+            port = _link(rtnl, DHCP_PORT)
+            access = add_vlans(port.index, [(lab.vlan, lab.vlan)], pvid=True, untagged=True)
+            rtnl.request(access, set_link(port.index, up=True))
+            _await_forwarding(rtnl, port.index, f"{DHCP_PORT} of the fabric")
 
 
 def build_pod(pod: Pod) -> None:
@@ -97,16 +123,12 @@ def release_netns() -> tuple[str, ...]:
     return names
 
 
-def _make_trunk(lab: Lab, node: Node, fabric: NetNs, inside: NetNs) -> None:
-    """Make the cable; its fabric end carries every VLAN tagged and nothing untagged."""
-    port = IfName(node.name)
+def _make_cable(lab: Lab, fabric: NetNs, port: IfName, *, to: tuple[NetNs, IfName]) -> None:
+    """Make a port of the fabric, not up yet, and its other end."""
+    other, name = to
     with Rtnl.open(fabric) as rtnl:
         switch = _link(rtnl, FABRIC_BRIDGE)
-        rtnl.request(
-            new_veth(port, peer=UPLINK, peer_netns=inside, master=switch.index, mtu=lab.mtu)
-        )
-        made = _link(rtnl, port)
-        rtnl.request(add_vlans(made.index, [_FABRIC_VLANS]), set_link(made.index, up=True))
+        rtnl.request(new_veth(port, peer=name, peer_netns=other, master=switch.index, mtu=lab.mtu))
 
 
 def _link(rtnl: Rtnl, name: IfName) -> Link:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Count the frames on a link by VLAN tag.
+Record the frames on a link, and count them by VLAN tag.
 
 The kernel takes the tag out of a frame before a capture sees it and passes it
 beside the frame, as auxiliary data. Source: packet(7), PACKET_AUXDATA;
@@ -27,11 +27,36 @@ _TP_STATUS_VLAN_VALID: Final = 1 << 4
 _AUXDATA: Final = struct.Struct("@IIIHHHH")
 _STATISTICS: Final = struct.Struct("@II")
 _VLAN_ID_MASK: Final = 0x0FFF
-_SNAP_BYTES: Final = 18
+_PACKET_OUTGOING: Final = 4
+_SNAP_BYTES: Final = 64  # an ARP packet with its headers
 _BUFFER_BYTES: Final = 8 << 20
 
 UNTAGGED: Final = 0
 """Key of frames without a tag; 0 is no VLAN id but means "priority only"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """
+    The beginning of a frame.
+
+    Attributes:
+        vlan: Its VLAN id; ``UNTAGGED`` for none.
+        sent: It left through the link; False: it came in.
+        data: From its Ethernet header on; a tag beside the frame is not in it.
+    """
+
+    vlan: int
+    sent: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Frames in their order; ``missed`` had to be left out, the buffer being full."""
+
+    frames: tuple[Frame, ...]
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +99,22 @@ def open_capture(interface: str) -> socket.socket:
     return opened
 
 
-def count_tags(capture: socket.socket) -> TagCount:
-    """Count what ``capture`` has collected so far."""
-    frames: Counter[int] = Counter()
+def read_capture(capture: socket.socket) -> Recording:
+    """Take what ``capture`` has collected so far."""
+    frames: list[Frame] = []
     with contextlib.suppress(BlockingIOError):
         while True:
-            frame, ancillary, _, _ = capture.recvmsg(_SNAP_BYTES, 256)
-            frames[frame_vlan(frame, ancillary)] += 1
+            data, ancillary, _, address = capture.recvmsg(_SNAP_BYTES, 256)
+            sent = address[2] == _PACKET_OUTGOING
+            frames.append(Frame(frame_vlan(data, ancillary), sent, data))
     statistics = capture.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
-    return TagCount(dict(frames), missed=_STATISTICS.unpack(statistics)[1])
+    return Recording(tuple(frames), missed=_STATISTICS.unpack(statistics)[1])
+
+
+def count_tags(recording: Recording) -> TagCount:
+    """Count the frames of each VLAN."""
+    counts = Counter(frame.vlan for frame in recording.frames)
+    return TagCount(dict(counts), recording.missed)
 
 
 def frame_vlan(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> int:

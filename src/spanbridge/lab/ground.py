@@ -19,7 +19,7 @@ from spanbridge.lab.guest import kernel_lacks_vlans, run_in_guest
 MARK: Final = "SPANBRIDGE_LAB_GROUND"
 """Environment variable: we are where a command moved itself to, and do not move again."""
 
-GUEST_TIMEOUT_S: Final = 900.0
+GUEST_TIMEOUT_S: Final = 1800.0
 
 _PASSED_ON: Final = (
     *("TERM", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "SPANBRIDGE_PROGRESS"),

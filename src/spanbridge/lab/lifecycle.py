@@ -11,15 +11,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from spanbridge.base.errors import NodeError
-from spanbridge.cni.install import install
-from spanbridge.lab.build import build_fabric, build_node, build_pod, find_netns, release_netns
+from spanbridge.base.errors import InputError, NodeError
+from spanbridge.cni.install import built_shim, install
+from spanbridge.lab.agents import agent_daemon, require_short_paths, start_agents
+from spanbridge.lab.build import (
+    build_dhcp,
+    build_fabric,
+    build_node,
+    build_pod,
+    find_netns,
+    release_netns,
+)
+from spanbridge.lab.daemons import find_daemon
+from spanbridge.lab.dhcp import Dnsmasq, about, await_released, start_dnsmasq
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.processes import end_processes
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import Lab, LabParameters, plan_lab
+from spanbridge.lab.topology import DHCP_NETNS, Lab, LabParameters, plan_lab
+
+RELEASE_WAIT_S: Final = 10.0
+"""Time for the DHCP server to take note of the last RELEASE."""
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
@@ -36,7 +50,8 @@ class Removed:
 
     Attributes:
         detached: Pods that the CNI program detached.
-        leases: Address reservations that were left after that; must be 0.
+        leases: Addresses that were still reserved or leased after that; must be 0.
+        released: Leases given back, by the DHCP server's log; None without a DHCP server.
         netns: Namespaces removed, by name.
         had_files: Whether there was a state directory.
         troubles: Failures that did not keep the rest from being removed.
@@ -44,6 +59,7 @@ class Removed:
 
     detached: int = 0
     leases: int = 0
+    released: int | None = None
     netns: tuple[str, ...] = ()
     had_files: bool = False
     troubles: tuple[str, ...] = ()
@@ -75,10 +91,11 @@ def up(
         parameters that is up already is left as it is.
 
     Raises:
-        InputError: The parameters cannot be used.
+        InputError: The parameters cannot be used, or not together.
         NodeError: A different lab is up, or the node refused something.
     """
     lab = plan_lab(parameters)
+    require_usable(lab, place, bin_dir)
     record = place.read()
     if record is not None and is_up(record):
         if record.parameters == parameters and bin_dir in (None, record.bin_dir):
@@ -95,27 +112,56 @@ def up(
         raise
 
 
+def require_usable(lab: Lab, place: Place, bin_dir: Path | None) -> None:
+    """
+    Make sure that a plan fits what it is built with and where.
+
+    Raises:
+        InputError: It does not.
+    """
+    if lab.dhcp is not None and bin_dir is not None:
+        raise InputError(
+            f"cannot use --ipam dhcp with the programs in {bin_dir}: "
+            "the lab runs our agent only, and no DHCP daemon of others",
+            hint="use --ipam host-local with --bin-dir",
+        )
+    require_short_paths(lab, place)
+
+
 def _build(lab: Lab, place: Place, *, bin_dir: Path | None, step: Step) -> Runtime:
     programs = bin_dir or place.bin_dir
     place.write(Record(lab.parameters, programs, complete=False))
     if bin_dir is None:
-        install(programs)
+        install(programs, shim=built_shim())
     runtime = Runtime(lab, place, programs)
     step("building the fabric, its trunks and the nodes")
     build_fabric(lab)
     for node in lab.nodes:
         build_node(lab, node)
         build_pod(node.handler)
+    _start_daemons(runtime, step)
     step("attaching migration0 to every virt-handler with CNI ADD")
     on_each(lambda each: runtime.add(*each), lab.attachments())
     place.write(Record(lab.parameters, programs, complete=True))
     return runtime
 
 
+def _start_daemons(runtime: Runtime, step: Step) -> None:
+    lab, place = runtime.lab, runtime.place
+    if lab.dhcp is not None:
+        step("starting a DHCP server on the VLAN")
+        build_dhcp(lab, lab.dhcp)
+        start_dnsmasq(lab, place)
+    if runtime.has_agents:
+        step("starting an agent on every node")
+        start_agents(place, lab.nodes)
+
+
 def is_up(record: Record) -> bool:
     """Tell whether the lab of ``record`` was built to the end and still has all its namespaces."""
     lab = plan_lab(record.parameters)
     wanted = {node.netns for node in lab.nodes} | {node.handler.netns for node in lab.nodes}
+    wanted |= {DHCP_NETNS} if lab.dhcp is not None else set()
     return record.complete and wanted <= set(find_netns())
 
 
@@ -123,7 +169,8 @@ def describe(parameters: LabParameters) -> str:
     """Say in one line what a lab is made of."""
     clusters = " and ".join(parameters.clusters)
     nodes = f"{parameters.nodes} node{'s' if parameters.nodes > 1 else ''} each"
-    return f"{clusters}, {nodes}, VLAN {parameters.vlan}, {parameters.subnet}"
+    addresses = f"{parameters.subnet} by {parameters.ipam}"
+    return f"{clusters}, {nodes}, VLAN {parameters.vlan}, {addresses}"
 
 
 def open_lab(place: Place, *, whole: bool = True) -> Runtime:
@@ -156,20 +203,41 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
     """
     Detach the pods, then remove every namespace and file of a lab, whole or in pieces.
 
-    Processes that still run in its namespaces are ended first.
+    Processes that still run in its namespaces are ended first; the agents and the DHCP
+    server when every pod is detached, since they have a part in it.
 
     Raises:
         NodeError: Something is still there afterwards.
     """
     step("detaching every pod with CNI DEL and removing the lab")
-    end_processes(find_netns())
+    end_processes(find_netns(), but=_daemons(place))
     detached, troubles = _detach(place)
-    leases = sum(1 for _ in _leases(place))
+    leases, released = _left(place)
+    end_processes(find_netns())
     names = release_netns()
     had_files = place.remove()
     if rest := find_netns():
         raise NodeError(f"cannot remove the lab: {', '.join(rest)} still there")
-    return Removed(detached, leases, names, had_files, troubles)
+    return Removed(detached, leases, released, names, had_files, troubles)
+
+
+def _daemons(place: Place) -> set[int]:
+    """Find the agents and the DHCP server of the lab that is there."""
+    record = place.read()
+    if record is None:
+        return set()
+    daemons = [agent_daemon(place, node) for node in plan_lab(record.parameters).nodes]
+    found = (find_daemon(each) for each in (*daemons, Dnsmasq(place).daemon))
+    return {pid for pid in found if pid is not None}
+
+
+def _left(place: Place) -> tuple[int, int | None]:
+    """Count the addresses that are not free again, and the leases that were given back."""
+    reserved, server = sum(1 for _ in _reservations(place)), Dnsmasq(place)
+    if not server.log():
+        return reserved, None
+    left = await_released(server, timeout_s=RELEASE_WAIT_S)
+    return reserved + len(left), len(about(server.log(), "DHCPRELEASE"))
 
 
 def _detach(place: Place) -> tuple[int, tuple[str, ...]]:
@@ -197,7 +265,7 @@ def _detach(place: Place) -> tuple[int, tuple[str, ...]]:
     return answers.count(""), tuple(filter(None, answers))
 
 
-def _leases(place: Place) -> Iterator[Path]:
+def _reservations(place: Place) -> Iterator[Path]:
     """Find the address reservations on all nodes: host-local names a file after each address."""
     for file in place.directory.glob("nodes/*/networks/*/*"):
         try:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from spanbridge.base.errors import InputError, NodeError
 from spanbridge.base.files import write_atomic
-from spanbridge.lab.topology import LabParameters, Node, Pod, plan_lab
+from spanbridge.lab.topology import IpamKind, LabParameters, Node, Pod, plan_lab
 
 STATE_DIR: Final = Path("/run/spanbridge-lab")
-_RECORD_VERSION: Final = 1
+_RECORD_VERSION: Final = 2
 # An abstract name: bound to the machine's network namespace, gone with its holder.
 _LOCK_NAME: Final = b"\0spanbridge-lab"
 _CREDENTIALS: Final = struct.Struct("@iII")
@@ -64,6 +64,15 @@ class Place:
         return self.directory / "results" / f"{pod.container_id}.json"
 
     @property
+    def dhcp_dir(self) -> Path:
+        """Where the DHCP server keeps its files."""
+        return self.directory / "dhcp"
+
+    def agent_socket(self, node: Node) -> Path:
+        """Tell where the node's agent listens, and its programs look for it."""
+        return self.node_dir(node) / "agent.sock"
+
+    @property
     def _record_file(self) -> Path:
         return self.directory / "lab.json"
 
@@ -99,6 +108,7 @@ def _parse_record(document: dict[str, Any]) -> Record | None:
         return None
     parameters = dict(document["parameters"])
     parameters["clusters"] = tuple(parameters["clusters"])
+    parameters["ipam"] = IpamKind(parameters["ipam"])
     chosen = LabParameters(**parameters)
     plan_lab(chosen)  # what cannot be planned is no record of ours
     return Record(

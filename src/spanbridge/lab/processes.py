@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,24 +21,44 @@ SURE_S: Final = 5.0
 _POLL_S: Final = 0.02
 
 
-def end_processes(netns: Iterable[str]) -> int:
+def end_processes(netns: Iterable[str], *, but: Collection[int] = ()) -> int:
     """
     End every process in the named namespaces: politely, then surely.
 
     A CNI program outlives a lab command that was killed; it must not go on making
-    things while we remove them. Returns how many processes there were.
+    things while we remove them.
+
+    Args:
+        netns: Names of the namespaces.
+        but: Process ids that are left alone.
+
+    Returns:
+        How many processes there were.
     """
-    found = find_processes(netns)
+    found = _processes(netns, but)
     for number, wait_s in ((signal.SIGTERM, POLITE_S), (signal.SIGKILL, SURE_S)):
         deadline = time.monotonic() + wait_s
-        rest = find_processes(netns)
+        rest = _processes(netns, but)
         for pid in rest:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         while rest and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-            rest = find_processes(netns)
+            rest = _processes(netns, but)
     return len(found)
+
+
+def _processes(netns: Iterable[str], but: Collection[int]) -> tuple[int, ...]:
+    return tuple(pid for pid in find_processes(netns) if pid not in but)
+
+
+def runs_in(pid: int, netns: str) -> bool:
+    """Tell whether a process runs, and does so in the named namespace."""
+    try:
+        with NetNs.open(netns) as opened:
+            return _identity(pid) == opened.identity
+    except (OSError, NodeError):
+        return False
 
 
 def find_processes(netns: Iterable[str]) -> tuple[int, ...]:

@@ -18,11 +18,18 @@ from typing import Any, Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
+from spanbridge.lab.agents import render_directories
 from spanbridge.lab.place import Place
-from spanbridge.lab.topology import NODE_BRIDGE, POD_INTERFACE, Lab, Node, Pod
+from spanbridge.lab.topology import MTU_DEFAULT, NODE_BRIDGE, POD_INTERFACE, Lab, Node, Pod
 from spanbridge.rtnl import NetNs
 
 CNI_VERSION: Final = "1.0.0"
+EXAMPLE_VERSION: Final = "0.3.1"
+"""As in the example of the product's documentation."""
+
+CHECK_VERSION: Final = "0.4.0"
+"""The first with CHECK; its results have the shape of 0.3.1. Source: CNI specification 0.4.0."""
+
 NETNS_DIR: Final = Path("/run/netns")
 POD_NAMESPACE: Final = "openshift-cnv"
 CALL_TIMEOUT_S: Final = 120.0
@@ -31,8 +38,29 @@ CALL_TIMEOUT_S: Final = 120.0
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def render_example(lab: Lab, vlan: int) -> dict[str, object]:
+    """
+    Make the configuration that the documentation of OpenShift Virtualization prints.
+
+    As printed, but for ``bridge``: without it the plugin would make a bridge of its own,
+    from which no uplink leads to the other nodes. ``mtu`` is there when asked for.
+    """
+    network: dict[str, object] = {
+        "cniVersion": EXAMPLE_VERSION,
+        "name": "bridge-net",
+        "type": "bridge",
+        "bridge": NODE_BRIDGE,
+        "isGateway": True,
+        "vlan": vlan,
+        "ipam": {"type": "dhcp"},
+    }
+    return network if lab.mtu == MTU_DEFAULT else network | {"mtu": lab.mtu}
+
+
 def render_network(lab: Lab, pod: Pod, *, ipam_dir: Path) -> dict[str, object]:
     """Make the configuration of the network that ``pod`` attaches to, as its node has it."""
+    if lab.dhcp is not None and pod.vlan is not None:
+        return render_example(lab, pod.vlan)
     network: dict[str, object] = {
         "cniVersion": CNI_VERSION,
         "name": pod.network,
@@ -58,8 +86,18 @@ def render_network(lab: Lab, pod: Pod, *, ipam_dir: Path) -> dict[str, object]:
     return network
 
 
-def render_environment(verb: str, pod: Pod, *, bin_dir: Path, node_dir: Path) -> dict[str, str]:
-    """Make the environment of one call."""
+def render_environment(
+    verb: str, pod: Pod, *, bin_dir: Path, directories: Mapping[str, str]
+) -> dict[str, str]:
+    """
+    Make the environment of one call.
+
+    Args:
+        verb: What is wanted.
+        pod: For which pod.
+        bin_dir: Where the programs are.
+        directories: Variables by which the programs find the files of their node.
+    """
     args = {
         "IgnoreUnknown": "1",
         "K8S_POD_NAMESPACE": POD_NAMESPACE,
@@ -74,9 +112,7 @@ def render_environment(verb: str, pod: Pod, *, bin_dir: Path, node_dir: Path) ->
         "CNI_PATH": str(bin_dir),
         "CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items()),
         "PATH": _PATH,
-        # The node's own directories: several nodes share this machine's disk.
-        "SPANBRIDGE_STATE": str(node_dir / "lib"),
-        "SPANBRIDGE_RUN": str(node_dir / "run"),
+        **directories,
     }
 
 
@@ -94,6 +130,11 @@ class Runtime:
     lab: Lab
     place: Place
     bin_dir: Path
+
+    @property
+    def has_agents(self) -> bool:
+        """Whether an agent runs on every node: it is ours, and so are the programs."""
+        return self.bin_dir == self.place.bin_dir
 
     def add(self, node: Node, pod: Pod) -> None:
         """
@@ -117,7 +158,10 @@ class Runtime:
         result = self._result(pod)
         if result is None:
             raise NodeError(f"cannot check {pod.name} on {node.name}: it is not attached")
-        self._call("CHECK", node, pod, self._network(node, pod) | {"prevResult": result})
+        network = self._network(node, pod)
+        if network["cniVersion"] == EXAMPLE_VERSION:
+            network["cniVersion"] = CHECK_VERSION
+        self._call("CHECK", node, pod, network | {"prevResult": result})
 
     def delete(self, node: Node, pod: Pod) -> None:
         """
@@ -143,7 +187,10 @@ class Runtime:
 
     def _call(self, verb: str, node: Node, pod: Pod, network: Mapping[str, object]) -> bytes:
         environment = render_environment(
-            verb, pod, bin_dir=self.bin_dir, node_dir=self.place.node_dir(node)
+            verb,
+            pod,
+            bin_dir=self.bin_dir,
+            directories=render_directories(self.place, node),
         )
         subject = f"cannot run {verb} for {pod.name} on {node.name}"
         try:

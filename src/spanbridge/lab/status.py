@@ -5,12 +5,22 @@ What of a planned lab is in the kernel: read, never remembered.
 Absence is a fact here, not an error: status is for a lab in which something broke.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Final
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
 
+from spanbridge.base.errors import SpanbridgeError
 from spanbridge.base.names import IfName
+from spanbridge.lab.agents import Ask, agent_daemon
 from spanbridge.lab.build import find_netns
+from spanbridge.lab.daemons import find_daemon
+from spanbridge.lab.dhcp import Dnsmasq
+from spanbridge.lab.parallel import on_each
+from spanbridge.lab.place import Place
+from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import (
+    DHCP_NETNS,
     FABRIC_NETNS,
     NODE_BRIDGE,
     POD_INTERFACE,
@@ -75,6 +85,75 @@ class PodStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptLease:
+    """
+    A lease, as the agent that keeps it tells.
+
+    Attributes:
+        address: With prefix length; empty while there is none.
+        server: Who gave it.
+        state: Of the client.
+        renew_s: Seconds until it is renewed; None for never.
+        expiry_s: Seconds until it ends; None for never.
+    """
+
+    address: str
+    server: str
+    state: str
+    renew_s: float | None
+    expiry_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """
+    The agent of a node.
+
+    Attributes:
+        pid: Its process id; None when it does not run.
+        socket: Where it listens.
+        leases: What it keeps.
+        trouble: Why it cannot be asked; empty when it can.
+    """
+
+    pid: int | None
+    socket: str
+    leases: tuple[KeptLease, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLease:
+    """What the DHCP server has given: to whom, what, and for how many seconds more."""
+
+    mac: str
+    address: str
+    left_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """
+    The DHCP server.
+
+    Attributes:
+        pid: Its process id; None when it does not run.
+        netns: Where it runs.
+        address: Its own.
+        first: First address that it gives.
+        last: Last one.
+        leases: What it has given.
+    """
+
+    pid: int | None
+    netns: str
+    address: str
+    first: str
+    last: str
+    leases: tuple[GivenLease, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStatus:
     """
     A node.
@@ -88,6 +167,7 @@ class NodeStatus:
         uplink: The port towards the fabric; None when it is missing.
         trunk: The fabric's port to this node; None when it is missing.
         handler: Its virt-handler.
+        agent: Its agent; None in a lab without agents.
     """
 
     name: str
@@ -98,6 +178,7 @@ class NodeStatus:
     uplink: PortStatus | None
     trunk: PortStatus | None
     handler: PodStatus
+    agent: AgentStatus | None = None
 
     def fault(self, vlan: int) -> str:
         """Name the first thing that is not as built; empty where all is."""
@@ -110,21 +191,32 @@ class NodeStatus:
             (carries(self.handler.port, vlan), f"virt-handler not in VLAN {vlan}"),
             (self.handler.up, f"{POD_INTERFACE} is down"),
             (bool(self.handler.addresses), f"{POD_INTERFACE} has no address"),
+            (self.agent is None or self.agent.pid is not None, "its agent does not run"),
+            (self.agent is None or not self.agent.trouble, "its agent does not answer"),
         )
         return next((text for good, text in checks if not good), "")
 
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """The lab, node by node; ``up`` is whether all is as built."""
+    """The lab, node by node, and its DHCP server, if it was built with one."""
 
     vlan: int
     nodes: tuple[NodeStatus, ...]
+    server: ServerStatus | None = None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Name the first thing on each node that is not as built, and then the server's."""
+        found = [(node.name, node.fault(self.vlan)) for node in self.nodes]
+        if self.server is not None and self.server.pid is None:
+            found.append((self.server.netns, "the DHCP server does not run"))
+        return tuple(f"{name}: {text}" for name, text in found if text)
 
     @property
     def up(self) -> bool:
         """Whether nothing is missing."""
-        return not any(node.fault(self.vlan) for node in self.nodes)
+        return not self.faults
 
 
 def carries(port: PortStatus | None, vlan: int) -> bool:
@@ -134,18 +226,64 @@ def carries(port: PortStatus | None, vlan: int) -> bool:
     return any(each.first <= vlan <= each.last for each in port.vlans)
 
 
-def observe_lab(lab: Lab) -> LabStatus:
-    """Read everything."""
+def observe_lab(runtime: Runtime, *, ask: Ask) -> LabStatus:
+    """Read everything; agents are asked for their leases."""
+    lab, place = runtime.lab, runtime.place
     there = frozenset(find_netns())
     trunks = _ports(FABRIC_NETNS) if FABRIC_NETNS in there else {}
     nodes = tuple(_observe_node(node, there, trunks.get(node.name)) for node in lab.nodes)
-    return LabStatus(lab.vlan, nodes)
+    if runtime.has_agents:
+        agents = on_each(lambda node: _observe_agent(place, node, ask), lab.nodes)
+        nodes = tuple(replace(node, agent=agent) for node, agent in zip(nodes, agents, strict=True))
+    return LabStatus(lab.vlan, nodes, _observe_server(lab, place))
+
+
+def _observe_agent(place: Place, node: Node, ask: Ask) -> AgentStatus:
+    path, pid = place.agent_socket(node), find_daemon(agent_daemon(place, node))
+    if pid is None:
+        return AgentStatus(None, str(path))
+    try:
+        answer = ask(path, "leases")
+    except SpanbridgeError as error:
+        return AgentStatus(pid, str(path), trouble=str(error))
+    leases = answer if isinstance(answer, list) else []
+    return AgentStatus(pid, str(path), tuple(map(parse_kept, leases)))
+
+
+def parse_kept(lease: Mapping[str, Any]) -> KeptLease:
+    """Read one object of an agent's answer to ``leases``."""
+    return KeptLease(
+        address=lease["address"],
+        server=lease["server"],
+        state=lease["state"],
+        renew_s=lease["renewInSeconds"],
+        expiry_s=lease["expiresInSeconds"],
+    )
+
+
+def _observe_server(lab: Lab, place: Place) -> ServerStatus | None:
+    if lab.dhcp is None:
+        return None
+    server, now = Dnsmasq(place), time.time()
+    leases = (
+        GivenLease(lease.mac, lease.address, max(0, round(lease.expires - now)))
+        for lease in server.leases()
+    )
+    return ServerStatus(
+        pid=find_daemon(server.daemon),
+        netns=DHCP_NETNS,
+        address=str(lab.dhcp.address),
+        first=str(lab.dhcp.pool.first),
+        last=str(lab.dhcp.pool.last),
+        leases=tuple(leases),
+    )
 
 
 def render_status(status: LabStatus) -> dict[str, object]:
     """Make the JSON document of `lab status`."""
     nodes = [asdict(node) | {"fault": node.fault(status.vlan) or None} for node in status.nodes]
-    return {"up": status.up, "vlan": status.vlan, "nodes": nodes}
+    server = asdict(status.server) if status.server is not None else None
+    return {"up": status.up, "vlan": status.vlan, "nodes": nodes, "dhcp": server}
 
 
 def _observe_node(node: Node, there: frozenset[str], trunk: PortStatus | None) -> NodeStatus:

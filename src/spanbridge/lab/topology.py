@@ -7,6 +7,7 @@ with ``NETNS_PREFIX``, every link lives in one of them, every file in the state
 directory. So cleaning up needs no record of what was done.
 """
 
+import enum
 import hashlib
 import ipaddress
 import re
@@ -22,6 +23,9 @@ FABRIC_NETNS: Final = f"{NETNS_PREFIX}fabric"
 FABRIC_BRIDGE: Final = IfName("fabric")
 NODE_BRIDGE: Final = IfName("br-mig")
 UPLINK: Final = IfName("eth1")
+DHCP_NETNS: Final = f"{NETNS_PREFIX}dhcp"
+DHCP_PORT: Final = IfName("dhcp")
+DHCP_LINK: Final = IfName("eth0")
 POD_INTERFACE: Final = IfName("migration0")
 """Name that KubeVirt gives to the interface. Source: KubeVirt 1.7, apimachinery types.go."""
 
@@ -32,10 +36,22 @@ NODES_MIN: Final = 2
 NODES_MAX: Final = 32
 """Nodes of all clusters together: every ordered pair is pinged."""
 
+_KEPT_FREE: Final = 4
+"""The network's own address, the gateway's, the DHCP server's, the broadcast address."""
+
 _CLUSTER_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,9}[a-z0-9])?")
 # Letters and digits of generated pod names; vowels are left out there too.
 # Source: Kubernetes 1.34, apimachinery/pkg/util/rand.
 _SUFFIX_LETTERS: Final = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class IpamKind(enum.StrEnum):
+    """Who hands out the addresses of the migration network."""
+
+    DHCP = "dhcp"
+    """A DHCP server on the VLAN, for all clusters."""
+    HOST_LOCAL = "host-local"
+    """Every node by itself, from its own part of the subnet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,22 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class DhcpServer:
+    """
+    The DHCP server on the migration network.
+
+    Attributes:
+        address: Its own.
+        pool: What it hands out.
+        router: What it tells clients the gateway is.
+    """
+
+    address: ipaddress.IPv4Address
+    pool: AddressRange
+    router: ipaddress.IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """Nodes that belong together."""
 
@@ -112,6 +144,7 @@ class LabParameters:
         vlan: VLAN of the migration network.
         subnet: Subnet of the migration network, IPv4.
         mtu: MTU of fabric, bridges and pods, in bytes.
+        ipam: Who hands out addresses.
     """
 
     clusters: tuple[str, ...] = ("east", "west")
@@ -119,6 +152,7 @@ class LabParameters:
     vlan: int = 2
     subnet: str = "10.88.0.0/24"
     mtu: int = MTU_DEFAULT
+    ipam: IpamKind = IpamKind.DHCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +165,9 @@ class Lab:
         clusters: Clusters in the order shown.
         vlan: VLAN of the migration network.
         subnet: Its subnet.
-        gateway: First host address, kept free for a router.
+        gateway: First host address: the router's, and with ``isGateway`` every node's.
         mtu: In bytes.
+        dhcp: The DHCP server; None when the nodes hand out addresses.
         outsider: Pod for the negative proof, on ``outsider_node``: no VLAN in its network.
     """
 
@@ -142,6 +177,7 @@ class Lab:
     subnet: ipaddress.IPv4Network
     gateway: ipaddress.IPv4Address
     mtu: int
+    dhcp: DhcpServer | None
     outsider: Pod
 
     @property
@@ -197,6 +233,7 @@ def plan_lab(parameters: LabParameters) -> Lab:
         subnet=subnet,
         gateway=subnet[1],
         mtu=parameters.mtu,
+        dhcp=_plan_dhcp(subnet, slices) if parameters.ipam is IpamKind.DHCP else None,
         outsider=_outsider(nodes[0].name, last),
     )
 
@@ -205,12 +242,13 @@ def cut_addresses(subnet: ipaddress.IPv4Network, parts: int) -> tuple[AddressRan
     """
     Cut the host addresses of ``subnet`` into equal ranges that share no address.
 
-    The first host address is left out: it is the gateway's.
+    The first host address is left out, it is the gateway's, and the last, where a DHCP
+    server is.
 
     Raises:
         InputError: There are fewer addresses than parts.
     """
-    free = subnet.num_addresses - 3  # the network's own, the gateway's, the broadcast address
+    free = subnet.num_addresses - _KEPT_FREE
     size = free // parts
     if size < 1:
         raise InputError(
@@ -219,6 +257,12 @@ def cut_addresses(subnet: ipaddress.IPv4Network, parts: int) -> tuple[AddressRan
         )
     starts = (2 + part * size for part in range(parts))
     return tuple(AddressRange(subnet[start], subnet[start + size - 1]) for start in starts)
+
+
+def _plan_dhcp(subnet: ipaddress.IPv4Network, slices: list[AddressRange]) -> DhcpServer:
+    """Have one server hand out what the nodes would have: all but the outsider's range."""
+    pool = AddressRange(slices[0].first, slices[-1].last)
+    return DhcpServer(address=subnet[-2], pool=pool, router=subnet[1])
 
 
 def _handler(node: str, vlan: VlanId, addresses: AddressRange) -> Pod:

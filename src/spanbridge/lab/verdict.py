@@ -5,6 +5,13 @@ from dataclasses import dataclass
 
 from spanbridge.lab.capture import TagCount
 from spanbridge.lab.ping import PingResult
+from spanbridge.lab.proofs import (
+    GatewayProof,
+    LeaseProof,
+    Restart,
+    render_gateway,
+    render_leases,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,9 @@ class Verdict:
         trunks: One for each node.
         isolation: The negative proof.
         faults: What the program's own CHECK found different from what ADD promised.
+        leases: Who gave the addresses; None without a DHCP server.
+        gateway: Who answers for the gateway's address; None where no node has it.
+        restart: An agent that was killed; None where none was.
     """
 
     vlan: int
@@ -95,6 +105,9 @@ class Verdict:
     trunks: tuple[Trunk, ...]
     isolation: Isolation
     faults: tuple[str, ...] = ()
+    leases: LeaseProof | None = None
+    gateway: GatewayProof | None = None
+    restart: Restart | None = None
 
     @property
     def reachable(self) -> int:
@@ -124,7 +137,14 @@ class Verdict:
     @property
     def passed(self) -> bool:
         """Whether all is as it must be."""
-        return self.connected and self.tagged and self.isolated and not self.faults
+        further = (self.leases, self.gateway, self.restart)
+        return (
+            self.connected
+            and self.tagged
+            and self.isolated
+            and not self.faults
+            and all(proof is None or proof.passed for proof in further)
+        )
 
     @property
     def witness(self) -> Trunk:
@@ -164,6 +184,8 @@ def render_verdict(verdict: Verdict) -> dict[str, object]:
             "reached": isolation.reached,
         },
         "check_faults": list(verdict.faults),
+        "leases": render_leases(verdict.leases) if verdict.leases else None,
+        "gateway": render_gateway(verdict.gateway) if verdict.gateway else None,
     }
 
 

@@ -7,6 +7,7 @@ then a pod without the VLAN tries to reach them and must fail.
 """
 
 import contextlib
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,18 +15,21 @@ from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.lab.build import build_pod
-from spanbridge.lab.capture import TagCount, count_tags, open_capture
+from spanbridge.lab.capture import TagCount, count_tags, open_capture, read_capture
+from spanbridge.lab.gateway import count_leaked, measure_gateway
+from spanbridge.lab.leases import prove_leases
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
+from spanbridge.lab.pods import pod_address
+from spanbridge.lab.proofs import GatewayProof
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import FABRIC_NETNS, POD_INTERFACE, Lab, Node, Pod
+from spanbridge.lab.topology import FABRIC_NETNS, Lab, Node, Pod
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
-from spanbridge.rtnl import NetNs, Rtnl, delete_named_netns
+from spanbridge.rtnl import NetNs, delete_named_netns
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
 
-_AF_INET: Final = 2
 _FRAMES_PER_ECHO: Final = 2
 
 
@@ -64,7 +68,12 @@ def verify_lab(
         isolation = _measure_isolation(
             runtime, tuple(filter(None, addresses.values())), chosen.isolation
         )
-        counts = {node: count_tags(capture) for node, capture in captures.items()}
+        gateway = _measure_gateway(lab, addresses, step)
+        recordings = {node: read_capture(capture) for node, capture in captures.items()}
+    counts = {node: count_tags(recording) for node, recording in recordings.items()}
+    if gateway is not None:
+        leaked = count_leaked(recordings.values(), gateway.address)
+        gateway = dataclasses.replace(gateway, leaked=leaked)
     return Verdict(
         vlan=lab.vlan,
         nodes=tuple(addresses),
@@ -73,7 +82,18 @@ def verify_lab(
         trunks=tuple(_trunk(node, count, pairs) for node, count in counts.items()),
         isolation=isolation,
         faults=tuple(filter(None, faults)),
+        leases=prove_leases(runtime, lab.dhcp, addresses) if lab.dhcp is not None else None,
+        gateway=gateway,
     )
+
+
+def _measure_gateway(lab: Lab, addresses: dict[str, str], step: Step) -> GatewayProof | None:
+    """Measure it where it is on the nodes, and somebody is outside who could see it."""
+    handler = next(filter(None, addresses.values()), "")
+    if lab.dhcp is None or not handler:
+        return None
+    step("asking for the gateway's address from the fabric and from every virt-handler")
+    return measure_gateway(lab, handler)
 
 
 def _fault(runtime: Runtime, node: Node, pod: Pod) -> str:
@@ -83,20 +103,6 @@ def _fault(runtime: Runtime, node: Node, pod: Pod) -> str:
     except NodeError as error:
         return str(error)
     return ""
-
-
-def pod_address(pod: Pod) -> str:
-    """
-    Read the address a virt-handler would announce: the first IPv4 one of ``migration0``.
-
-    Empty where there is no such interface, or it has no address.
-
-    Source: KubeVirt 1.7, pkg/virt-handler/migration.go.
-    """
-    with NetNs.open(pod.netns) as netns, Rtnl.open(netns) as rtnl:
-        link = rtnl.link(POD_INTERFACE)
-        found = [] if link is None else rtnl.addresses(link.index, family=_AF_INET)
-    return found[0].address if found else ""
 
 
 @contextlib.contextmanager

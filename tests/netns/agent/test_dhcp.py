@@ -67,6 +67,19 @@ def test_delete_releases_also_where_the_node_has_the_servers_address(
     assert len(server.log("DHCPRELEASE")) == 1
 
 
+def test_what_is_said_of_a_lease_belongs_to_no_call(
+    server: Dnsmasq, agent: Agent, calls: AgentCni, example: Conf, pod: Netns
+) -> None:
+    answer = calls.call("ADD", example, pod)
+    calls.delete(example, pod)
+    said = [line for line in agent.log.splitlines() if "lease" in line]
+
+    wait_until(lambda: server.leases() == {})
+    assert (answer.status, answer.log) == (0, "")
+    assert len(said) >= 2
+    assert not [line for line in said if "verb=" in line]
+
+
 def test_a_lease_outlives_its_agent_and_is_released_by_the_next(
     server: Dnsmasq,
     agent: Agent,

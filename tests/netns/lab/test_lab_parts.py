@@ -12,7 +12,7 @@ import pytest
 
 from spanbridge.base.errors import NodeError
 from spanbridge.lab.build import find_netns, release_netns
-from spanbridge.lab.capture import count_tags, open_capture
+from spanbridge.lab.capture import count_tags, open_capture, read_capture
 from spanbridge.lab.lifecycle import down
 from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
 from spanbridge.lab.place import Place, Record, changing_alone
@@ -100,7 +100,7 @@ def test_a_capture_counts_untagged_frames_of_its_port_alone(segment: Segment) ->
         ]
     segment.hosts[0].run("ip", "neigh", "flush", "all")
     _ask(segment.hosts[0], "10.9.0.2")
-    first, third = (count_tags(capture) for capture in captures)
+    first, third = (count_tags(read_capture(capture)) for capture in captures)
     for capture in captures:
         capture.close()
     assert first.untagged >= 2 * FAST.rounds

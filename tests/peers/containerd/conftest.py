@@ -5,16 +5,22 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from spanbridge.cni.install import install
+from spanbridge.cni.install import built_shim, install
+from spanbridge.testing.modes import ONESHOT
+
+if TYPE_CHECKING:
+    from spanbridge.testing.agent import Agent
 
 START_TIMEOUT_S = 15
 CALL_TIMEOUT_S = 60
@@ -33,15 +39,24 @@ address = "{socket}"
 
 @dataclasses.dataclass(frozen=True)
 class Containerd:
-    """A running daemon, and where its runtime looks for networks."""
+    """
+    A running daemon, and where its runtime looks for networks.
+
+    Attributes:
+        socket: Of the daemon.
+        networks: /etc/cni/net.d.
+        environ: What ctr hands on to the plugins.
+    """
 
     socket: Path
     networks: Path
+    environ: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def ctr(self, *arguments: str) -> str:
         """Run ctr against it; its standard output."""
         done = subprocess.run(
             ["ctr", "--address", str(self.socket), *arguments],
+            env=os.environ | dict(self.environ),
             capture_output=True,
             text=True,
             timeout=CALL_TIMEOUT_S,
@@ -122,7 +137,6 @@ def networks() -> Path:
             (upper / name).mkdir(parents=True)
         options = f"lowerdir=/{place},upperdir={upper}/upper,workdir={upper}/work"
         _mount("-t", "overlay", "-o", options, "overlay", f"/{place}")
-    install(Path("/opt/cni/bin"))
     directory = Path("/etc/cni/net.d")
     shutil.rmtree("/etc/cni", ignore_errors=True)
     directory.mkdir(parents=True)
@@ -130,7 +144,7 @@ def networks() -> Path:
 
 
 @pytest.fixture(scope="session")
-def containerd(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+def daemon(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
     """A daemon that ends with the session."""
     if _in_user_namespace():
         pytest.skip("containerd needs root outside of a user namespace")
@@ -153,3 +167,15 @@ def containerd(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     finally:
         daemon.terminate()
         daemon.wait(timeout=START_TIMEOUT_S)
+
+
+@pytest.fixture
+def containerd(cni_mode: str, daemon: Containerd, request: pytest.FixtureRequest) -> Containerd:
+    """The daemon, with our programs in /opt/cni/bin in the mode ``cni_mode``."""
+    if cni_mode == ONESHOT:
+        install(Path("/opt/cni/bin"))
+        return daemon
+    install(Path("/opt/cni/bin"), shim=built_shim(), oneshot=False)
+    agent: Agent = request.getfixturevalue("shared_agent")
+    request.getfixturevalue("shared_agent_log")
+    return dataclasses.replace(daemon, environ={"SPANBRIDGE_SOCKET": str(agent.socket)})

@@ -2,6 +2,7 @@
 """Threads for jobs: never too few, and used again."""
 
 import threading
+import time
 
 from spanbridge.agent.workers import Workers
 
@@ -23,6 +24,18 @@ def test_every_job_has_a_thread_at_once() -> None:
         assert finished.acquire(timeout=WAIT_S)
 
     assert sorted(passed) == list(range(20))
+
+
+def test_a_thread_without_a_job_ends_and_the_next_job_is_run_all_the_same() -> None:
+    workers, before = Workers(idle_s=0.01), threading.active_count()
+    for _ in range(3):
+        done = threading.Event()
+        workers.submit(done.set)
+        assert done.wait(WAIT_S)
+        deadline = time.monotonic() + WAIT_S
+        while threading.active_count() > before:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
 
 def test_jobs_one_after_the_other_share_a_thread() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spanbridge.base.errors import InputError
 from spanbridge.base.names import ifname_fault, is_identifier
-from spanbridge.lab.topology import NETNS_PREFIX, LabParameters, cut_addresses, plan_lab
+from spanbridge.lab.topology import NETNS_PREFIX, IpamKind, LabParameters, cut_addresses, plan_lab
 
 SUBNETS = st.builds(
     lambda address, length: ipaddress.IPv4Network((address, length), strict=False),
@@ -27,7 +27,7 @@ CLUSTERS = st.lists(
 
 @given(subnet=SUBNETS, parts=st.integers(1, 40))
 def test_ranges_share_no_address(subnet: ipaddress.IPv4Network, parts: int) -> None:
-    assume(subnet.num_addresses - 3 >= parts)
+    assume(subnet.num_addresses - 4 >= parts)
     ranges = cut_addresses(subnet, parts)
     assert len(ranges) == parts
     assert all(one.first <= one.last for one in ranges)
@@ -36,8 +36,8 @@ def test_ranges_share_no_address(subnet: ipaddress.IPv4Network, parts: int) -> N
 
 @given(subnet=SUBNETS, parts=st.integers(1, 40))
 def test_ranges_hold_no_reserved_address(subnet: ipaddress.IPv4Network, parts: int) -> None:
-    assume(subnet.num_addresses - 3 >= parts)
-    reserved = (subnet.network_address, subnet[1], subnet.broadcast_address)
+    assume(subnet.num_addresses - 4 >= parts)
+    reserved = (subnet.network_address, subnet[1], subnet[-2], subnet.broadcast_address)
     ranges = cut_addresses(subnet, parts)
     assert not any(address in one for address in reserved for one in ranges)
     assert all(one.first in subnet and one.last in subnet for one in ranges)
@@ -45,7 +45,7 @@ def test_ranges_hold_no_reserved_address(subnet: ipaddress.IPv4Network, parts: i
 
 @given(subnet=SUBNETS, parts=st.integers(1, 40))
 def test_ranges_waste_less_than_one_address_each(subnet: ipaddress.IPv4Network, parts: int) -> None:
-    free = subnet.num_addresses - 3
+    free = subnet.num_addresses - 4
     assume(free >= parts)
     used = sum(int(one.last) - int(one.first) + 1 for one in cut_addresses(subnet, parts))
     assert free - used < parts
@@ -78,6 +78,25 @@ def test_no_two_pods_may_get_the_same_address(clusters: tuple[str, ...], nodes: 
     assert not any(lab.gateway in one for one in ranges)
 
 
+@given(clusters=CLUSTERS, nodes=st.integers(2, 8))
+def test_the_dhcp_server_hands_out_every_handlers_address_and_no_other_ones(
+    clusters: tuple[str, ...], nodes: int
+) -> None:
+    lab = plan_lab(LabParameters(clusters, nodes))
+    assert lab.dhcp is not None
+    pool = lab.dhcp.pool
+    ranges = [node.handler.addresses for node in lab.nodes]
+    assert all(one.first in pool and one.last in pool for one in ranges)
+    assert not any(
+        each in pool for each in (lab.dhcp.address, lab.gateway, lab.outsider.addresses.first)
+    )
+    assert not any(lab.dhcp.address in one for one in [*ranges, lab.outsider.addresses])
+
+
+def test_a_lab_whose_nodes_hand_out_addresses_has_no_dhcp_server() -> None:
+    assert plan_lab(LabParameters(ipam=IpamKind.HOST_LOCAL)).dhcp is None
+
+
 def test_the_default_is_two_clusters_of_two_nodes_on_vlan_2() -> None:
     lab = plan_lab(LabParameters())
     assert [node.name for node in lab.nodes] == ["east-1", "east-2", "west-1", "west-2"]
@@ -108,7 +127,7 @@ def test_the_outsider_has_no_vlan_and_shares_a_node_with_a_handler() -> None:
         (LabParameters(mtu=68), "cannot use --mtu 68"),
         (LabParameters(subnet="10.88.0.1/24"), "has host bits set"),
         (LabParameters(subnet="fd00::/64"), "cannot use --subnet"),
-        (LabParameters(subnet="10.88.0.0/29", nodes=3), "has 5 free addresses"),
+        (LabParameters(subnet="10.88.0.0/29", nodes=3), "has 4 free addresses"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

@@ -190,7 +190,6 @@ def test_gc_removes_the_gateway_of_a_killed_add(world: "World", lines: list[str]
     assert set(world.links()) == {"br0"}
 
 
-@in_both_modes
 def test_first_attachments_at_once_share_one_gateway(world: "World") -> None:
     conf = world.host_local(vlan=100, isGateway=True)
     pods = {f"c{number}": world.netns() for number in range(PARALLEL)}

@@ -147,8 +147,11 @@ class DhcpByAgent:
         )
         data = render_call(frame)
         fds = [host.fd] if sandbox is None else [host.fd, sandbox.fd]
-        sent = socket.send_fds(link, [data], fds)
-        link.sendall(data[sent:])
+        # An agent that has answered hangs up: whatever it did not read, it did not want.
+        with contextlib.suppress(BrokenPipeError):
+            sent = socket.send_fds(link, [data], fds)
+            if sent < len(data):
+                link.sendall(data[sent:])
 
 
 def _receive(link: socket.socket) -> Answer:
