@@ -21,6 +21,17 @@ from spanbridge.rtnl import NetNs, Rtnl, del_link, set_link
 WINDOW_S: Final = 0.001
 """Seconds that the first of several waits for the others; nobody waits for a single one."""
 
+RETURN_S: Final = 0.012
+"""
+Seconds that it waits for as many as last time, when that was a moment ago.
+
+A runtime that drains a node makes its next call when one has ended. Without this its calls
+fall into two crowds of which one waits for the other's grace period, and so on for ever.
+"""
+
+RECENT_S: Final = 0.05
+"""Seconds that a deletion counts as a moment ago: twice what one takes."""
+
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
 
 _GROUP_MIN: Final = 1 << 30
@@ -50,6 +61,26 @@ class _Wish:
     failure: Exception | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """
+    The deletion before.
+
+    Attributes:
+        count: Of links.
+        ended_s: On the monotonic clock.
+    """
+
+    count: int = 0
+    ended_s: float = 0.0
+
+    def crowd(self) -> tuple[float, float]:
+        """Tell how many to wait for, and for how many seconds at most."""
+        if self.count > 1 and time.monotonic() - self.ended_s < RECENT_S:
+            return self.count, RETURN_S
+        return float("inf"), WINDOW_S
+
+
 class Gatherer:
     """
     Removes links of any namespace, from any thread.
@@ -63,6 +94,8 @@ class Gatherer:
         self._lock = threading.Lock()
         # A namespace is a key while somebody removes in it.
         self._waiting: dict[tuple[int, int], list[_Wish]] = {}
+        self._arrived = threading.Condition(self._lock)
+        self._last = _Last()
 
     def remove(self, host: NetNs, index: IfIndex) -> None:
         """
@@ -79,6 +112,7 @@ class Gatherer:
                 wish.leads = True
             else:
                 queue.append(wish)
+                self._arrived.notify()
         if not wish.leads:
             wish.settled.wait()
         if wish.leads:
@@ -88,14 +122,17 @@ class Gatherer:
 
     def _lead(self, host: NetNs) -> None:
         """Remove for all who wait by now, then pass the lead on to who came meanwhile."""
-        if self._expecting():
-            time.sleep(WINDOW_S)
         with self._lock:
-            batch = list(self._waiting[host.identity])
-            self._waiting[host.identity].clear()
+            queue = self._waiting[host.identity]
+            if self._expecting():
+                count, window_s = self._last.crowd()
+                self._arrived.wait_for(lambda: len(queue) >= count, window_s)
+            batch = list(queue)
+            queue.clear()
         failure = _remove(host, [wish.index for wish in batch])
         with self._lock:
             queue = self._waiting[host.identity]
+            self._last = _Last(len(batch) + len(queue), time.monotonic())
             if queue:
                 queue[0].leads = True
                 queue[0].settled.set()

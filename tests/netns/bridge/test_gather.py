@@ -2,6 +2,7 @@
 """Links removed together."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -158,3 +159,53 @@ def test_a_refusal_reaches_everybody_who_waits(
     monkeypatch.setattr(gather, "_remove", refuse)
 
     assert len(_all_at_once(Gatherer(lambda: True), place, indexes)) == 3
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many links each deletion takes, without the kernel."""
+    seen: list[int] = []
+
+    def remove(_host: NetNs, indexes: list[IfIndex]) -> None:
+        seen.append(len(indexes))
+
+    monkeypatch.setattr(gather, "_remove", remove)
+    return seen
+
+
+def test_as_many_as_last_time_are_waited_for(
+    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "WINDOW_S", 15)
+    monkeypatch.setattr(gather, "RETURN_S", 15)
+    monkeypatch.setattr(gather, "RECENT_S", 15)
+    gatherer = Gatherer(lambda: True)
+    gatherer._last = gather._Last(3, time.monotonic())
+
+    _all_at_once(gatherer, place, [IfIndex(number) for number in (1, 2, 3)])
+
+    assert batches == [3]
+
+
+def test_a_crowd_of_long_ago_is_not_waited_for(
+    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "RETURN_S", 3600)
+    gatherer = Gatherer(lambda: True)
+    gatherer._last = gather._Last(3, time.monotonic() - 1)
+
+    gatherer.remove(place, IfIndex(1))
+
+    assert batches == [1]
+
+
+def test_nobody_is_waited_for_where_nothing_else_goes_on(
+    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "RETURN_S", 3600)
+    gatherer = Gatherer(lambda: False)
+    gatherer._last = gather._Last(3, time.monotonic())
+
+    gatherer.remove(place, IfIndex(1))
+
+    assert batches == [1]
