@@ -28,13 +28,15 @@ def view_plan(runtime: Runtime) -> list[Text]:
     """Show in a few words what was built."""
     lab = runtime.lab
     agent = ", an agent" if runtime.has_agents else ""
-    made = f" {len(lab.nodes)} nodes on a switch that trunks VLANs, each with a bridge{agent} and "
-    lines = [_title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}"), Text(f"{made}a pod")]
+    made = (
+        f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge{agent} and a pod"
+    )
+    title = _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}")
     if lab.dhcp is None:
-        return [*lines, Text()]
-    lines[-1].append(f"; DHCP by dnsmasq on VLAN {lab.vlan}")
+        return [title, Text(made), Text()]
     printed = textwrap.wrap(json.dumps(render_example(lab, lab.vlan)), _JSON_COLUMNS)
-    return [*lines, *(Text(f"   {line}", style="cyan") for line in printed), Text()]
+    network = [Text(f"   {line}", style="cyan") for line in printed]
+    return [title, Text(f"{made} of this network:"), *network, Text()]
 
 
 def view_status(status: LabStatus) -> list[RenderableType]:
@@ -168,12 +170,15 @@ def _view_leases(proof: LeaseProof) -> list[Table]:
 
 def _view_gateway(proof: GatewayProof) -> list[Table]:
     right = sum(pod.right for pod in proof.pods)
-    home = f"gateway {proof.address}: {right} of {len(proof.pods)} pods hear their own node alone"
+    home = (
+        f"{right} of {len(proof.pods)} pods get the gateway {proof.address} from their own node "
+        "alone"
+    )
     if not proof.at_home:
         pod = next(pod for pod in proof.pods if not pod.right)
         home += f"; on {pod.node} {', '.join(pod.answers) or 'nobody'} answered"
     kept = (
-        f"gateway {proof.address}: {proof.asked} ARP probes from the fabric got "
+        f"{proof.asked} ARP probes for {proof.address} by the DHCP server: "
         f"{len(proof.answers)} answers; {proof.leaked} frames of it on the uplinks"
     )
     if not proof.control:
