@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -95,11 +95,11 @@ class AskRules(Protocol):
         """Ask in a namespace; None: the one the test runs in."""
 
 
-def run(*argv: str) -> str:
+def run(*argv: str, stdin: str = "") -> str:
     """Run a command; its standard output. A failure carries what it said."""
     done = subprocess.run(
         argv,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
@@ -124,15 +124,21 @@ def netns() -> Iterator[MakeNetns]:
         return made[-1]
 
     yield make
-    for each in reversed(made):
-        # A test of a vanished namespace may have removed it itself.
-        if each.path.exists():
-            _end_processes(each)
-            run("ip", "netns", "del", each.name)
+    # A test of a vanished namespace may have removed it itself.
+    left = [each for each in reversed(made) if each.path.exists()]
+    _end_processes(left)
+    _in_one_go(f"netns del {each.name}" for each in left)
+
+
+def _in_one_go(lines: Iterable[str]) -> None:
+    """Run many commands of `ip` in one process, which costs as much as one of them."""
+    text = "".join(f"{line}\n" for line in lines)
+    if text:
+        run("ip", "-force", "-batch", "-", stdin=text)
 
 
 @pytest.fixture
-def many_netns(tmp_path: Path) -> Iterator[MakeMany]:
+def many_netns() -> Iterator[MakeMany]:
     """
     A factory of many namespaces, made and removed by one process each.
 
@@ -140,51 +146,50 @@ def many_netns(tmp_path: Path) -> Iterator[MakeMany]:
     """
     names: list[str] = []
 
-    def batch(verb: str, of: Sequence[str]) -> None:
-        script = tmp_path / "netns-batch"
-        script.write_text("".join(f"netns {verb} {name}\n" for name in of))
-        run("ip", "-force", "-batch", str(script))
-
     def make(number: int) -> list[Netns]:
         made = [f"many-{os.getpid()}-{next(_NUMBERS)}" for _ in range(number)]
         names.extend(made)
-        batch("add", made)
+        _in_one_go(f"netns add {name}" for name in made)
         return [Netns(name, Path("/run/netns") / name) for name in made]
 
     yield make
-    batch("del", names)
+    _in_one_go(f"netns del {name}" for name in names)
 
 
-def _end_processes(netns: Netns) -> None:
-    """End what still runs in a namespace: politely, then surely."""
+def _end_processes(places: Sequence[Netns]) -> None:
+    """End what still runs in some namespaces: politely, then surely."""
     for number in (signal.SIGTERM, signal.SIGKILL):
+        pids = _pids(places)
         deadline = time.monotonic() + _END_TIMEOUT_S
-        for pid in _pids(netns):
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        while _pids(netns) and time.monotonic() < deadline:
+        while pids and time.monotonic() < deadline:
             time.sleep(0.02)
+            pids = _pids(places)
 
 
-def _pids(netns: Netns) -> list[int]:
+def _pids(places: Sequence[Netns]) -> list[int]:
     """
-    The processes in a namespace, ours left out: a test's threads may stand in it.
+    The processes in some namespaces, ours left out: a test's threads may stand in one.
 
-    A zombie is left out too: it holds nothing, and only its parent can remove it.
+    A zombie is in none: it holds nothing, and only its parent can remove it.
     """
+    wanted = {_identity(each.path) for each in places} - {None}
+    processes = (int(each) for each in os.listdir("/proc") if each.isdecimal())  # noqa: PTH208
     return [
         pid
-        for pid in map(int, run("ip", "netns", "pids", netns.name).split())
-        if pid != os.getpid() and _state(pid) not in "ZX"
+        for pid in processes
+        if pid != os.getpid() and _identity(f"/proc/{pid}/ns/net") in wanted
     ]
 
 
-def _state(pid: int) -> str:
+def _identity(path: Path | str) -> tuple[int, int] | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
+        seen = os.stat(path)  # noqa: PTH116  # for every process, after every test
+    except OSError:
+        return None
+    return seen.st_dev, seen.st_ino
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 """Links removed together."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -82,7 +81,7 @@ def test_links_asked_for_at_once_go_with_few_deletions(
 ) -> None:
     indexes = make_pairs(MANY)
 
-    assert _all_at_once(Gatherer(lambda: True), place, indexes) == []
+    assert _all_at_once(Gatherer(), place, indexes) == []
     assert _names(node, ip_json) == {"lo"}
     assert 1 <= len(deletions) < MANY / 2
     assert any(label.startswith("delete links of group") for label in deletions)
@@ -96,7 +95,7 @@ def test_a_single_link_goes_by_its_index_without_waiting(
     deletions: list[str],
 ) -> None:
     first, _ = make_pairs(2)
-    Gatherer(lambda: False).remove(place, first)
+    Gatherer().remove(place, first)
 
     assert deletions == [f"delete link {first}"]
     assert {"a1", "b1"} <= _names(node, ip_json)
@@ -106,7 +105,7 @@ def test_a_link_is_gone_when_its_removal_returns(
     node: Netns, place: NetNs, make_pairs: Callable[[int], list[IfIndex]], ip_json: AskTool
 ) -> None:
     indexes = make_pairs(6)
-    gatherer = Gatherer(lambda: True)
+    gatherer = Gatherer()
     left: list[tuple[IfIndex, set[int]]] = []
 
     def remove(index: IfIndex) -> None:
@@ -129,7 +128,7 @@ def test_links_that_are_gone_already_disturb_nobody(
     indexes = make_pairs(4)
     node.run("ip", "link", "del", "a1")
 
-    assert _all_at_once(Gatherer(lambda: True), place, [*indexes, IfIndex(4242)]) == []
+    assert _all_at_once(Gatherer(), place, [*indexes, IfIndex(4242)]) == []
     assert _names(node, ip_json) == {"lo"}
 
 
@@ -142,7 +141,7 @@ def test_links_of_other_namespaces_are_left_alone(
 ) -> None:
     other = netns("other")
     other.run("ip", "link", "add", "a0", "type", "veth", "peer", "b0")
-    _all_at_once(Gatherer(lambda: True), place, make_pairs(4))
+    _all_at_once(Gatherer(), place, make_pairs(4))
 
     assert _names(node, ip_json) == {"lo"}
     assert _names(other, ip_json) == {"lo", "a0", "b0"}
@@ -158,54 +157,28 @@ def test_a_refusal_reaches_everybody_who_waits(
 
     monkeypatch.setattr(gather, "_remove", refuse)
 
-    assert len(_all_at_once(Gatherer(lambda: True), place, indexes)) == 3
+    assert len(_all_at_once(Gatherer(), place, indexes)) == 3
 
 
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many links each deletion takes, without the kernel."""
-    seen: list[int] = []
-
-    def remove(_host: NetNs, indexes: list[IfIndex]) -> None:
-        seen.append(len(indexes))
-
-    monkeypatch.setattr(gather, "_remove", remove)
-    return seen
-
-
-def test_as_many_as_last_time_are_waited_for(
-    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
+def test_a_link_that_has_vanished_is_waited_for_no_longer(
+    node: Netns,
+    place: NetNs,
+    make_pairs: Callable[[int], list[IfIndex]],
+    ip_json: AskTool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gather, "WINDOW_S", 15)
-    monkeypatch.setattr(gather, "RETURN_S", 15)
-    monkeypatch.setattr(gather, "RECENT_S", 15)
-    gatherer = Gatherer(lambda: True)
-    gatherer._last = gather._Last(3, time.monotonic())
+    (index,) = make_pairs(1)
+    freed = threading.Event()
+    original = gather._delete
 
-    _all_at_once(gatherer, place, [IfIndex(number) for number in (1, 2, 3)])
+    def delete_and_linger(rtnl: Rtnl, indexes: list[IfIndex]) -> None:
+        original(rtnl, indexes)
+        freed.wait(15)
 
-    assert batches == [3]
-
-
-def test_a_crowd_of_long_ago_is_not_waited_for(
-    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gather, "RETURN_S", 3600)
-    gatherer = Gatherer(lambda: True)
-    gatherer._last = gather._Last(3, time.monotonic() - 1)
-
-    gatherer.remove(place, IfIndex(1))
-
-    assert batches == [1]
-
-
-def test_nobody_is_waited_for_where_nothing_else_goes_on(
-    place: NetNs, batches: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gather, "RETURN_S", 3600)
-    gatherer = Gatherer(lambda: False)
-    gatherer._last = gather._Last(3, time.monotonic())
-
-    gatherer.remove(place, IfIndex(1))
-
-    assert batches == [1]
+    monkeypatch.setattr(gather, "_delete", delete_and_linger)
+    try:
+        Gatherer().remove(place, index)
+        assert not freed.is_set()
+        assert _names(node, ip_json) == {"lo"}
+    finally:
+        freed.set()
