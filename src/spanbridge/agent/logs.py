@@ -13,9 +13,13 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from typing import Any, Final, TextIO
 
-import structlog
-
+from spanbridge.agent.lean import hidden
 from spanbridge.base import log
+
+# It would load rich, for tracebacks in colour that an agent never draws: a quarter of its
+# start, and 4 MB.
+with hidden("rich"):
+    import structlog
 
 FORMATS: Final = ("text", "json")
 LEVELS: Final = ("debug", "info", "warning", "error")
