@@ -41,7 +41,7 @@ ADDS, DELS = Target(0.30), Target(0.10)
 RSS: Final = Target(60, "MiB")
 
 
-def _measure(bed: cases.Bed, oneshot: Programs, agent_pid: int, console: Console) -> Bench:
+def _measure(bed: cases.Bed, oneshot: Programs, console: Console) -> Bench:
     started = time.monotonic()
 
     def say(what: str) -> None:
@@ -62,7 +62,7 @@ def _measure(bed: cases.Bed, oneshot: Programs, agent_pid: int, console: Console
     say("addresses from a full range")
     found += cases.allocation(bed)
     say("memory of the agent")
-    found += cases.memory(bed, agent_pid, RSS)
+    found += cases.memory(bed, RSS)
     say("done")
     references = tuple(each.contender for each in bed.references)
     return Bench(_machine(), references, launcher_ms, found)
@@ -82,9 +82,9 @@ def _run(sizes: cases.Sizes, console: Console) -> Bench:
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         oneshot = oneshot_programs(place)
-        socket, pid = stack.enter_context(running_agent(place))
+        socket, _ = stack.enter_context(running_agent(place))
         bed = cases.Bed(place, sizes, references, shim_programs(place, socket))
-        return _measure(bed, oneshot, pid, console)
+        return _measure(bed, oneshot, console)
 
 
 def _enter_sandbox(argv: Sequence[str], console: Console) -> None:

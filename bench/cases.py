@@ -10,12 +10,12 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bench.contenders import Programs
+from bench.contenders import Programs, running_agent
 from bench.figures import FLOOR, OURS, Case, Spread, Target, spread_of
 from bench.floor import Floor
 from bench.ground import Network, Pod, fill_store, pods, remove_bridge, write_conf
@@ -217,22 +217,25 @@ def shim_alone(bed: Bed) -> Case:
 # ---------------------------------------------------------------- memory
 
 
-def memory(bed: Bed, agent_pid: int, target: Target) -> list[Case]:
-    """Read the agent's memory while it keeps many attachments."""
+def memory(bed: Bed, target: Target) -> list[Case]:
+    """Read the memory of an agent of its own while that keeps many attachments."""
     count = bed.sizes.memory
     each_pod = 10
     rss = Case("rss", f"agent, resident at {count} attachments", target=target)
-    pss = Case("pss", f"agent, its share of it (PSS) at {count} attachments")
+    pss = Case("pss", f"agent, its share of it (PSS) at {count} attachments", target=target)
+    place = bed.place / "memory"
+    place.mkdir()
     with ExitStack() as stack:
-        network = bed.network(stack, bed.ours, -(-count // each_pod))
+        socket, agent_pid = stack.enter_context(running_agent(place))
+        ours = replace(bed.ours, environ={"SPANBRIDGE_SOCKET": str(socket)})
+        network = bed.network(stack, ours, -(-count // each_pod))
         places = [(pod, f"eth{n}") for pod in network.pods for n in range(each_pod)][:count]
         before = _memory_mib(agent_pid)
         time_runs([network.run("ADD", pod, ifname=name) for pod, name in places], width=WIDTH)
         after = _memory_mib(agent_pid)
         time_runs([network.run("DEL", pod, ifname=name) for pod, name in places], width=WIDTH)
     rss.figure, pss.figure = after["Rss"], after["Pss"]
-    rss.remark = f"before: {before['Rss']:.1f} MiB"
-    pss.target = Target(target.at_most, target.unit)
+    rss.remark = f"before the first: {before['Rss']:.1f} MiB"
     return [rss, pss]
 
 

@@ -74,7 +74,7 @@ def _open_journal(settings: Settings) -> Journal:
 
 
 @contextlib.asynccontextmanager
-async def _open_parts(settings: Settings, journal: Journal, tally: Tally) -> AsyncIterator[Parts]:
+async def _open_parts(settings: Settings, journal: Journal) -> AsyncIterator[Parts]:
     """Start what calls are helped by; end it when no call runs any more."""
     places = settings.places
     changes = LeaseChanges(journal, places.run_dir)
@@ -86,7 +86,6 @@ async def _open_parts(settings: Settings, journal: Journal, tally: Tally) -> Asy
         on_change=changes.on_change,
         orphan_release=changes.orphan_release,
     )
-    gatherer = Gatherer(expecting=lambda: tally.in_flight > 1)
     try:
         await leases.resume()
     except OSError as exc:
@@ -94,7 +93,7 @@ async def _open_parts(settings: Settings, journal: Journal, tally: Tally) -> Asy
             f"cannot read the leases in {places.state_dir}: {exc.strerror}", hint="run as root"
         ) from exc
     try:
-        yield Parts(keeper=leases, remove_link=gatherer.remove, leases=leases)
+        yield Parts(keeper=leases, remove_link=Gatherer().remove, leases=leases)
     finally:
         await leases.close()
 
@@ -106,7 +105,7 @@ async def _run(
     for number in _ENDING:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tally = Tally()
-    async with _open_parts(settings, journal, tally) as parts:
+    async with _open_parts(settings, journal) as parts:
         calls = Calls(journal, settings.places.run_dir, parts=parts)
         dispatcher = Dispatcher(calls.run, limit=settings.limits.calls, tally=tally)
         queries = Queries(settings, dispatcher, journal=journal, leasing=parts.leases, tally=tally)

@@ -10,7 +10,8 @@ from pathlib import Path
 from spanbridge.agent.journal import Attachment, Identity
 from spanbridge.base.clock import boot_id
 from spanbridge.base.errors import NodeError
-from spanbridge.rtnl import NETNS_DIR, NetNs
+from spanbridge.bridge.link import port_of
+from spanbridge.rtnl import NETNS_DIR, NetNs, Rtnl
 
 
 def observe_namespaces() -> dict[Identity, str]:
@@ -62,8 +63,8 @@ def find_stale(
     """
     Choose the attachments whose sandbox is gone.
 
-    What cannot be told counts as alive: a sandbox without a process, under a path that
-    never led the agent to it.
+    What cannot be told counts as alive: a sandbox under a path that never led the agent
+    to it, and one whose port is still there.
 
     Args:
         attachments: What was promised.
@@ -77,15 +78,26 @@ def find_stale(
 def _cause(attachment: Attachment, alive: Mapping[Identity, str], boot: str) -> str:
     if attachment.boot_id != boot:
         return "it was made before the last reboot"
-    if attachment.sandbox in alive or not attachment.visible:
+    if not attachment.visible:
         return ""
     try:
         seen = Path(attachment.netns).stat()
+        cause = f"{attachment.netns} is another namespace now"
     except (OSError, ValueError):
-        return f"{attachment.netns} is gone"
-    if (seen.st_dev, seen.st_ino) != attachment.sandbox:
-        return f"{attachment.netns} is another namespace now"
-    return ""
+        seen, cause = None, f"{attachment.netns} is gone"
+    if seen is not None and (seen.st_dev, seen.st_ino) == attachment.sandbox:
+        return ""
+    # Without its path it may live on in a process. But the kernel gives the number of a
+    # dead namespace to the next new one; the port dies with the sandbox, and says which.
+    return "" if attachment.sandbox in alive and _has_port(attachment, alive) else cause
+
+
+def _has_port(attachment: Attachment, alive: Mapping[Identity, str]) -> bool:
+    host = _find_host(attachment, alive)
+    if host is None:
+        return False
+    with host, Rtnl.open(host) as node:
+        return port_of(node, attachment.owner) is not None
 
 
 def open_host(attachment: Attachment, alive: Mapping[Identity, str]) -> NetNs:
@@ -98,10 +110,16 @@ def open_host(attachment: Attachment, alive: Mapping[Identity, str]) -> NetNs:
     Raises:
         NodeError: Not allowed.
     """
-    path = alive.get(attachment.host) if attachment.boot_id == boot_id() else None
+    found = _find_host(attachment, alive) if attachment.boot_id == boot_id() else None
+    return NetNs.empty() if found is None else found
+
+
+def _find_host(attachment: Attachment, alive: Mapping[Identity, str]) -> NetNs | None:
+    path = alive.get(attachment.host)
     if path is not None:
         with contextlib.suppress(FileNotFoundError, NodeError):
             netns = NetNs.open(path)
             if netns.identity == attachment.host:
                 return netns
-    return NetNs.empty()
+            netns.close()
+    return None

@@ -57,7 +57,10 @@ def check(site: Site, want: DesiredAttachment, *, bridge_mac: str, sandbox_mac: 
     """
     bridge = _found(site.node.link(want.bridge.name), f"bridge {want.bridge.name}")
     inside = _found(site.inside.link(want.sandbox.ifname), f"interface {want.sandbox.ifname}")
-    _raise_first(_bridge(want, bridge, bridge_mac if want.gateway else ""))
+    # Only a bridge that is the gateway itself has to keep its MAC; any other one of somebody
+    # else's follows its ports.
+    is_gateway = want.gateway is not None and not want.gateway.vlan
+    _raise_first(_bridge(want, bridge, bridge_mac if is_gateway else ""))
     if inside.kind != "veth" or not inside.link:
         raise Difference(f"interface {inside.name}", f"it is of kind {inside.kind!r}").error()
     port = _found(site.node.link(inside.link), f"the host end of {inside.name}")
@@ -94,6 +97,12 @@ def _bridge(want: DesiredAttachment, seen: Link, mac: str) -> Iterator[Differenc
         )
     if want.bridge.promisc and not seen.promisc:
         yield Difference(subject, "it is not promiscuous", f"run: ip link set {name} promisc on")
+    if want.bridge.linklocal_deaf and seen.bridge.linklocal_learning:
+        yield Difference(
+            subject,
+            "it learns MACs from frames that pass the MAC check by",
+            f"run: ip link set dev {name} type bridge no_linklocal_learn 1",
+        )
     if mac and mac != seen.mac:
         yield Difference(subject, f"its MAC is {seen.mac}, not {mac}")
 

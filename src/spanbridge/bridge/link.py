@@ -21,6 +21,7 @@ from spanbridge.rtnl import (
     del_vlans,
     new_bridge,
     new_veth,
+    set_bridge,
     set_link,
     set_port,
 )
@@ -125,6 +126,11 @@ def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo
         undo.push(site.node.request, set_link(found.index, promisc=False), tolerate=_GONE)
     if promisc or not found.up:
         site.node.request(set_link(found.index, up=True, promisc=promisc))
+    if want.linklocal_deaf and found.bridge is not None and found.bridge.linklocal_learning:
+        undo.push(
+            site.node.request, set_bridge(found.index, linklocal_learning=True), tolerate=_GONE
+        )
+        site.node.request(set_bridge(found.index, linklocal_learning=False))
     return found
 
 

@@ -80,25 +80,32 @@ def leases_view(leases: Sequence[Json]) -> RenderableType:
     """Draw the answer of ``leases``, or of ``renew``."""
     if not leases:
         return Text("no leases")
-    table = _table("network", "container", "interface", "address", "server", "state")
+    table = _table("network", "container and interface")
+    for heading in ("address and server", "state"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("renews in", "expires in", "renewed"):
-        table.add_column(heading, justify="right")
-    asked = any("asked" in each for each in leases)
-    if asked:
-        table.add_column("just now", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in leases:
-        names = (each["network"], each["containerId"], each["ifname"])
+        pod = f"{each['containerId']}\n{each['ifname']}"
+        address = f"{each['address'] or 'none'}\n{each['server']}"
         times = (_span(each["renewInSeconds"]), _span(each["expiresInSeconds"]))
         state = Text(each["state"], style="" if each["state"] == "bound" else "yellow")
-        cells = [each["address"], each["server"], state, *times, str(each["renewals"])]
-        table.add_row(*names, *cells, *([_asked(each["asked"])] if asked else []))
-    return table
+        table.add_row(each["network"], pod, address, state, *times, str(each["renewals"]))
+    asked = [each for each in leases if "asked" in each]
+    return Group(table, Text(), *_asked(asked)) if asked else table
 
 
-def _asked(outcome: Json) -> Text:
-    if outcome["renewed"]:
-        return Text("renewed", style="green")
-    return Text(f"not renewed: {outcome['cause']}", style="red")
+def _asked(leases: Sequence[Json]) -> list[Text]:
+    """Say what became of a renewal that was asked for."""
+    failed = [each for each in leases if not each["asked"]["renewed"]]
+    renewed = Text(f"{len(leases) - len(failed)} of {len(leases)} leases renewed now")
+    return [renewed] + [
+        Text(
+            f"not renewed: {each['address'] or each['ifname']}: {each['asked']['cause']}",
+            style="red",
+        )
+        for each in failed
+    ]
 
 
 def _span(seconds: float | None) -> str:

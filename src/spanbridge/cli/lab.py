@@ -146,16 +146,19 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
     """
     Build the lab and leave it up.
 
-    Does nothing when the same lab is up already; removes first what an interrupted
-    one left. Needs root and a kernel with bridge VLAN filtering.
+    Where the same lab is up already, starts those agents again that have ended, and
+    changes nothing else; removes first what an interrupted one left. Needs root and a
+    kernel with bridge VLAN filtering.
     """
     require_usable(plan_lab(parameters), place, bin_dir)
     require_ground()
     with _changing() as steps:
-        runtime, new = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
-    console = facts()
-    show(console, *view_plan(runtime))
-    click.echo("The lab is up." if new else "The lab was up already; nothing was changed.")
+        made = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
+    show(facts(), *view_plan(made.runtime))
+    again = (
+        f"started again: {', '.join(made.restarted)}" if made.restarted else "nothing was changed"
+    )
+    click.echo("The lab is up." if made.new else f"The lab was up already; {again}.")
     click.echo("Next: spanbridge lab verify, spanbridge lab status, spanbridge lab down")
 
 
@@ -267,7 +270,7 @@ def _restart(runtime: Runtime, steps: Steps) -> Restart | None:
     if runtime.lab.dhcp is None:
         return None
     node = runtime.lab.clusters[-1].nodes[0]
-    steps(f"killing the agent of {node.name}, starting it again and having the lease renewed")
+    steps(f"killing the agent of {node.name}; its successor renews the lease")
     return restart_agent(runtime, node, ask=ask)
 
 

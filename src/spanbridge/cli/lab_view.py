@@ -2,11 +2,11 @@
 """What the lab's findings look like on a terminal."""
 
 import json
+import textwrap
 from typing import Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,26 +20,23 @@ from spanbridge.lab.verdict import Pair, Trunk, Verdict
 MATRIX_MAX_NODES: Final = 6
 """More do not fit beside each other; then there is one line for each source."""
 
+_JSON_COLUMNS: Final = 88
+"""Where the example is broken, so that no key loses its value."""
 
-def view_plan(runtime: Runtime) -> list[RenderableType]:
+
+def view_plan(runtime: Runtime) -> list[Text]:
     """Show in a few words what was built."""
     lab = runtime.lab
-    agent = "an agent, " if runtime.has_agents else ""
-    made = Text(
-        f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge, {agent}and a "
-        "virt-handler with migration0"
+    agent = ", an agent" if runtime.has_agents else ""
+    made = (
+        f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge{agent} and a pod"
     )
-    lines: list[RenderableType] = [
-        _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}"),
-        made,
-    ]
-    if lab.dhcp is not None:
-        printed = Text(json.dumps(render_example(lab, lab.vlan)), style="cyan")
-        lines += [
-            Text(f" a DHCP server (dnsmasq) on VLAN {lab.vlan}; the network, as documented:"),
-            Padding(printed, (0, 0, 0, 3)),
-        ]
-    return [*lines, Text()]
+    title = _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}")
+    if lab.dhcp is None:
+        return [title, Text(made), Text()]
+    printed = textwrap.wrap(json.dumps(render_example(lab, lab.vlan)), _JSON_COLUMNS)
+    network = [Text(f"   {line}", style="cyan") for line in printed]
+    return [title, Text(f"{made} of this network:"), *network, Text()]
 
 
 def view_status(status: LabStatus) -> list[RenderableType]:
@@ -174,29 +171,30 @@ def _view_leases(proof: LeaseProof) -> list[Table]:
 def _view_gateway(proof: GatewayProof) -> list[Table]:
     right = sum(pod.right for pod in proof.pods)
     home = (
-        f"gateway {proof.address} on every node: {right} of {len(proof.pods)} pods are answered "
-        "by their own node alone"
+        f"{right} of {len(proof.pods)} pods get the gateway {proof.address} from their own node "
+        "alone"
     )
     if not proof.at_home:
         pod = next(pod for pod in proof.pods if not pod.right)
         home += f"; on {pod.node} {', '.join(pod.answers) or 'nobody'} answered"
-    heard = "a virt-handler answers there" if proof.control else "but nothing is heard there at all"
     kept = (
-        f"gateway {proof.address} stays on its node: {len(proof.answers)} answers to {proof.asked} "
-        f"ARP probes from the fabric ({heard}), {proof.leaked} ARP frames of it on the uplinks"
+        f"{proof.asked} ARP probes for {proof.address} by the DHCP server: "
+        f"{len(proof.answers)} answers; {proof.leaked} frames of it on the uplinks"
     )
+    if not proof.control:
+        kept += "; but a virt-handler was not heard there either"
     return [_line(good=proof.at_home, text=home), _line(good=proof.kept, text=kept)]
 
 
 def _view_restart(restart: Restart) -> list[Table]:
     text = (
-        f"agent of {restart.node} killed (SIGKILL, pid {restart.killed}), started again "
-        f"(pid {restart.started}): "
+        f"agent of {restart.node} killed (SIGKILL) and restarted, pid {restart.killed} to "
+        f"{restart.started}; "
     )
     if restart.passed:
-        text += f"the lease of {restart.address} lives on, dnsmasq logged its renewal:"
+        text += "renewal in dnsmasq's log:"
     else:
-        text += f"{restart.address or 'no address'} was not renewed, now {restart.after or 'none'}"
+        text += f"no renewal of {restart.address or 'its lease'}, now {restart.after or 'none'}"
     return [_line(good=restart.passed, text="\n".join([text, *restart.renewal]))]
 
 

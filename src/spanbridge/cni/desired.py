@@ -223,6 +223,7 @@ def desired(
             mtu=conf.mtu,
             vlan_filtering=conf.uses_vlans,
             promisc=conf.promisc_mode,
+            linklocal_deaf=conf.mac_spoof_check,
         ),
         port=_port(conf),
         sandbox=_sandbox(conf, owner.ifname, mac, result),

@@ -3,11 +3,13 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from spanbridge.base.errors import Code, NodeError, NotReadyError
 from spanbridge.base.log import warn
 from spanbridge.firewall import probes, session
+from spanbridge.firewall.batches import Batches
 from spanbridge.firewall.entries import Entries, Found, GatewayPin, SpoofGuard
 from spanbridge.firewall.plan import (
     deserted_gateways,
@@ -24,6 +26,7 @@ from spanbridge.model.desired import Masquerade
 from spanbridge.model.owner import Owner, network_tag
 from spanbridge.rtnl import NetNs, Rtnl
 
+_BATCHES: Final = Batches()
 _ATTEMPTS: Final = 8
 _PAUSE_S: Final = 0.002
 """Grows with each attempt: 56 ms for all of them."""
@@ -139,7 +142,8 @@ def release(host: NetNs, *owners: Owner) -> bool:
     """
     Remove all entries of the owners, found by tag; tell whether there were any.
 
-    Up to 200 of them cost one look at the tables. A table goes with its last entry.
+    Up to 200 of them cost one look at the tables, also when several threads ask for
+    some each while others hold the tables. A table goes with its last entry.
     Elements that another owner took over are not touched. Without libnftables there
     is nothing that could be ours to remove, or nobody who could remove it: DEL must
     not fail for it, so it is a warning.
@@ -150,7 +154,7 @@ def release(host: NetNs, *owners: Owner) -> bool:
     Raises:
         NodeError: The kernel refuses.
     """
-    return _release(host, owners)
+    return _BATCHES.run(host, owners, partial(_release, host))
 
 
 def withdraw(host: NetNs, owner: Owner) -> None:
@@ -163,11 +167,13 @@ def withdraw(host: NetNs, owner: Owner) -> None:
     Raises:
         NodeError: The kernel refuses.
     """
-    _release(host, (owner,), made_by=owner.tag)
+    _release(host, lambda: (owner,), made_by=owner.tag)
 
 
-def _release(host: NetNs, owners: tuple[Owner, ...], *, made_by: str = "") -> bool:
-    tags = {owner.tag for owner in owners}
+def _release(
+    host: NetNs, owners_of: Callable[[], tuple[Owner, ...]], *, made_by: str = ""
+) -> list[str]:
+    """Remove the entries of owners who are final once the tables are ours; the tags that went."""
 
     def kept(found: Found, deserted: frozenset[Ip]) -> frozenset[Ip]:
         ours = {ip for ip in deserted if made_by and found.gateways[ip].made_by == made_by}
@@ -175,10 +181,12 @@ def _release(host: NetNs, owners: tuple[Owner, ...], *, made_by: str = "") -> bo
 
     try:
         with session.changing(host) as tables:
-            return bool(_remove(tables, _release_of(owners), tags.__contains__, kept))
+            owners = owners_of()
+            tags = {owner.tag for owner in owners}
+            return _remove(tables, _release_of(owners), tags.__contains__, kept)
     except UnavailableError as exc:
         warn("firewall entries are not looked for", cause=exc.message)
-        return False
+        return []
 
 
 def _release_of(owners: tuple[Owner, ...]) -> str:

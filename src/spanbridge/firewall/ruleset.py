@@ -176,8 +176,8 @@ def guard_table() -> list[Command]:
 
     The bridge learns a source MAC after the prerouting hook, but from frames to a link-local
     group address (01:80:c2:00:00:0x) after the input hook, which alone they pass. LLDP frames
-    (...:0e) pass no hook at all: on a bridge that must not learn from them, the bridge's own
-    option ``no_linklocal_learn`` has to be set. They are never forwarded.
+    (...:0e) pass no hook at all: against them there is the bridge's own option
+    ``no_linklocal_learn`` (``BridgeState.linklocal_deaf``). They are never forwarded.
 
     Source: net/bridge/br_input.c, br_handle_frame(), Linux 6.1; seen on 6.1 and 6.18.
     """

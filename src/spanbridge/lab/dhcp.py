@@ -130,8 +130,14 @@ def start_dnsmasq(lab: Lab, place: Place) -> None:
             hint="run `make setup` as root, or use --ipam host-local",
         )
     server = Dnsmasq(place)
+    started = _starts(server)
     launch(server.daemon, render_command(lab, server, program=program), env={"PATH": _PATH})
-    await_ready(server.daemon, lambda: any(_STARTED in line for line in server.log()))
+    await_ready(server.daemon, lambda: _starts(server) > started)
+
+
+def _starts(server: Dnsmasq) -> int:
+    """Count how often the server has said that it serves; a restart goes on with the log."""
+    return sum(_STARTED in line for line in server.log())
 
 
 def await_released(server: Dnsmasq, *, timeout_s: float) -> tuple[DhcpLease, ...]:

@@ -74,21 +74,36 @@ class Removed:
         return bool(self.netns) or self.had_files
 
 
+@dataclass(frozen=True, slots=True)
+class Up:
+    """
+    What `up` did.
+
+    Attributes:
+        runtime: Of the lab that is up.
+        new: It has just been built; False: it was up already.
+        restarted: Agents and servers that did not run, by name, in a lab that was up already.
+    """
+
+    runtime: Runtime
+    new: bool
+    restarted: tuple[str, ...] = ()
+
+
 def up(
     parameters: LabParameters, place: Place, *, bin_dir: Path | None = None, step: Step = _silent
-) -> tuple[Runtime, bool]:
+) -> Up:
     """
     Build a lab and attach its virt-handlers.
+
+    A lab of these very parameters that is up already is left as it is; what ended of its
+    agents and its DHCP server is started again.
 
     Args:
         parameters: What to build.
         place: Where its files go.
         bin_dir: CNI programs to use; None installs ours.
         step: Called with the progress.
-
-    Returns:
-        The runtime of the lab, and whether it has just been built: a lab of these very
-        parameters that is up already is left as it is.
 
     Raises:
         InputError: The parameters cannot be used, or not together.
@@ -99,14 +114,15 @@ def up(
     record = place.read()
     if record is not None and is_up(record):
         if record.parameters == parameters and bin_dir in (None, record.bin_dir):
-            return Runtime(lab, place, record.bin_dir), False
+            runtime = Runtime(lab, place, record.bin_dir)
+            return Up(runtime, new=False, restarted=_restart(runtime, step))
         raise NodeError(
             f"cannot bring the lab up: another is up ({describe(record.parameters)})",
             hint="run `spanbridge lab down` first",
         )
     clear_leftovers(place, step=step)
     try:
-        return _build(lab, place, bin_dir=bin_dir, step=step), True
+        return Up(_build(lab, place, bin_dir=bin_dir, step=step), new=True)
     except BaseException:
         down(place)
         raise
@@ -155,6 +171,22 @@ def _start_daemons(runtime: Runtime, step: Step) -> None:
     if runtime.has_agents:
         step("starting an agent on every node")
         start_agents(place, lab.nodes)
+
+
+def _restart(runtime: Runtime, step: Step) -> tuple[str, ...]:
+    """Start again what does not run of a lab that was built, and name it."""
+    lab, place, restarted = runtime.lab, runtime.place, []
+    server = Dnsmasq(place).daemon
+    if lab.dhcp is not None and find_daemon(server) is None:
+        step("starting the DHCP server again")
+        start_dnsmasq(lab, place)
+        restarted.append(server.name)
+    agents = {node: agent_daemon(place, node) for node in lab.nodes} if runtime.has_agents else {}
+    ended = [node for node, agent in agents.items() if find_daemon(agent) is None]
+    if ended:
+        step("starting the agents again that have ended")
+        start_agents(place, ended)
+    return (*restarted, *(agents[node].name for node in ended))
 
 
 def is_up(record: Record) -> bool:
@@ -291,9 +323,9 @@ def temporary_lab(
             f"cannot start the demo: a lab is up ({describe(record.parameters)})",
             hint="look at it with `spanbridge lab verify`, or remove it: `spanbridge lab down`",
         )
-    runtime, _ = up(parameters, place, bin_dir=bin_dir, step=step)
+    made = up(parameters, place, bin_dir=bin_dir, step=step)
     try:
-        yield runtime
+        yield made.runtime
     finally:
         if place.directory.exists() or find_netns():
             down(place)

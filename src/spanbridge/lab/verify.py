@@ -92,7 +92,7 @@ def _measure_gateway(lab: Lab, addresses: dict[str, str], step: Step) -> Gateway
     handler = next(filter(None, addresses.values()), "")
     if lab.dhcp is None or not handler:
         return None
-    step("asking for the gateway's address from the fabric and from every virt-handler")
+    step("asking by ARP for the gateway, from the fabric and from every pod")
     return measure_gateway(lab, handler)
 
 

@@ -25,12 +25,15 @@ class BridgeState:
         mtu: Bytes; 0 leaves the default.
         vlan_filtering: It must filter VLANs; a bridge found without is refused.
         promisc: Switch promiscuity on; False leaves it as it is.
+        linklocal_deaf: Learn no MAC from frames to link-local groups, which pass the source
+            check by; False leaves it as it is.
     """
 
     name: IfName
     mtu: int
     vlan_filtering: bool
     promisc: bool
+    linklocal_deaf: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whom a kernel object belongs to: the tag on links and firewall entries."""
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ ALIAS_MAX_BYTES: Final = 255
 """Longest interface alias. Source: linux/if.h, IFALIASZ (256 with the final NUL)."""
 
 
+@functools.lru_cache(maxsize=256)
 def _digest(*parts: str) -> str:
     # NUL occurs in no part, so no two lists of parts run together.
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

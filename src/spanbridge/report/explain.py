@@ -108,6 +108,8 @@ def _bridge_lines(one: Explanation) -> Iterator[str]:
     yield f"taken as it is where it exists{found}"
     if bridge.promisc:
         yield "set promiscuous (promiscMode)"
+    if bridge.linklocal_deaf:
+        yield "learns no MAC from frames to link-local groups (macspoofchk)"
 
 
 def _port_lines(one: Explanation) -> Iterator[str]:
@@ -412,6 +414,7 @@ def render_json(one: Explanation) -> dict[str, object]:
             "vlanFiltering": want.bridge.vlan_filtering,
             "mtu": want.bridge.mtu or None,
             "promisc": want.bridge.promisc,
+            "linkLocalLearning": False if want.bridge.linklocal_deaf else None,
         },
         "port": _render_port(want.port),
         "sandbox": {

@@ -102,6 +102,7 @@ def set_bridge(  # noqa: PLR0913  # one keyword per attribute
     forward_delay_s: float | None = None,
     ageing_time_s: float | None = None,
     mcast_snooping: bool | None = None,
+    linklocal_learning: bool | None = None,
 ) -> Message:
     """Change a bridge, given by index or name; None leaves an attribute as it is."""
     data = b""
@@ -117,6 +118,10 @@ def set_bridge(  # noqa: PLR0913  # one keyword per attribute
         data += attribute_u32(ifla.IFLA_BR_AGEING_TIME, round(ageing_time_s * 100))
     if mcast_snooping is not None:
         data += attribute_u8(ifla.IFLA_BR_MCAST_SNOOPING, int(mcast_snooping))
+    if linklocal_learning is not None:
+        bit = ifla.BR_BOOLOPT_NO_LL_LEARN
+        values = ifla.BOOLOPT.pack(0 if linklocal_learning else bit, bit)
+        data += attribute(ifla.IFLA_BR_MULTI_BOOLOPT, values)
     info = attribute_text(ifla.IFLA_INFO_KIND, "bridge") + attribute(ifla.IFLA_INFO_DATA, data)
     body = _address(index) + attribute(ifla.IFLA_LINKINFO, info)
     return Message(RTM_NEWLINK, 0, body, f"set bridge {index}")

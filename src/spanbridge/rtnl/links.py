@@ -7,6 +7,7 @@ Attribute types not listed here are skipped; ``Attributes.raw`` has them.
 Source: linux/if_link.h and linux/if.h, Linux 6.1.
 """
 
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,6 +45,15 @@ IFLA_BR_VLAN_FILTERING: Final = 7
 IFLA_BR_VLAN_PROTOCOL: Final = 8
 IFLA_BR_MCAST_SNOOPING: Final = 23
 IFLA_BR_VLAN_DEFAULT_PVID: Final = 39
+IFLA_BR_MULTI_BOOLOPT: Final = 46
+
+BR_BOOLOPT_NO_LL_LEARN: Final = 1
+BOOLOPT: Final = struct.Struct("=II")
+"""
+br_boolopt_multi: u32 values, u32 mask of those meant; and the one of its bits that we use.
+
+Source: linux/if_bridge.h, Linux 6.1.
+"""
 
 IFLA_BRPORT_STATE: Final = 1
 IFLA_BRPORT_MODE: Final = 4
@@ -102,6 +112,8 @@ class BridgeInfo:
         forward_delay_s: Seconds in each of listening and learning, with spanning tree.
         ageing_time_s: Seconds until a learnt MAC is forgotten.
         mcast_snooping: Multicast goes only to who asked.
+        linklocal_learning: MACs are learnt from frames to link-local groups
+            (01:80:c2:00:00:0x) too.
     """
 
     vlan_filtering: bool
@@ -111,6 +123,7 @@ class BridgeInfo:
     forward_delay_s: float
     ageing_time_s: float
     mcast_snooping: bool
+    linklocal_learning: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +291,8 @@ def _named(names: tuple[str, ...], number: int | None) -> str:
 
 
 def _parse_bridge(data: Attributes) -> BridgeInfo:
+    options = data.raw.get(IFLA_BR_MULTI_BOOLOPT)
+    values = 0 if options is None else unpack_struct(BOOLOPT, options)[0]
     protocol = data.raw.get(IFLA_BR_VLAN_PROTOCOL, b"")
     return BridgeInfo(
         vlan_filtering=data.flag(IFLA_BR_VLAN_FILTERING),
@@ -289,6 +304,7 @@ def _parse_bridge(data: Attributes) -> BridgeInfo:
         forward_delay_s=(data.u32(IFLA_BR_FORWARD_DELAY) or 0) / 100,
         ageing_time_s=(data.u32(IFLA_BR_AGEING_TIME) or 0) / 100,
         mcast_snooping=data.flag(IFLA_BR_MCAST_SNOOPING),
+        linklocal_learning=not values & BR_BOOLOPT_NO_LL_LEARN,
     )
 
 

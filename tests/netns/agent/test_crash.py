@@ -18,7 +18,7 @@ import pytest
 
 from spanbridge.testing.agent import Agent, StartAgent
 from spanbridge.testing.dhcp import Dnsmasq, wait_until
-from spanbridge.testing.plugin import AskTool, MakeMany, Netns
+from spanbridge.testing.plugin import AskRules, MakeMany, Netns
 from spanbridge.testing.runtime import Answer, Cni, Conf
 
 Links = Callable[[Netns], dict[str, Any]]
@@ -106,7 +106,7 @@ def test_100_pods_whose_agent_was_killed_come_and_go_and_nothing_is_left(
     node: Netns,
     many_netns: MakeMany,
     links: Links,
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     pods, store = many_netns(PODS), Path(full["ipam"]["dataDir"]) / "net1"
     calls = [spawn(full, pod) for pod in pods]
@@ -122,7 +122,7 @@ def test_100_pods_whose_agent_was_killed_come_and_go_and_nothing_is_left(
     assert _codes(_all(runtime, "DEL", full, pods)) == {0}
 
     assert set(links(node)) == {"lo", "br0"}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
     assert list(store.glob("10.*")) == []
     assert successor.ask("attachments") == []
     assert _written(successor, "attachments") == []
@@ -139,7 +139,7 @@ def test_leases_of_pods_whose_agent_was_killed_are_all_given_back(
     node: Netns,
     many_netns: MakeMany,
     links: Links,
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     pods = many_netns(LEASED_PODS)
     calls = [spawn(leased, pod) for pod in pods]
@@ -155,7 +155,7 @@ def test_leases_of_pods_whose_agent_was_killed_are_all_given_back(
 
     wait_until(lambda: server.leases() == {}, what="the server to take all leases back")
     assert set(links(node)) == {"lo", "br0", "up0"}
-    assert nft_json("list", "ruleset", netns=node) == []
+    assert rules_left(node) == []
     assert successor.ask("leases") == successor.ask("attachments") == []
     assert _written(successor, "attachments") == _written(successor, "leases") == []
 
@@ -170,7 +170,7 @@ def test_an_add_that_is_repeated_after_its_agent_was_killed_at_any_moment_conver
     node: Netns,
     pod: Netns,
     links: Links,
-    nft_json: AskTool,
+    rules_left: AskRules,
 ) -> None:
     started = time.monotonic()
     runtime.add(full, pod, container=pod.name)
@@ -189,7 +189,7 @@ def test_an_add_that_is_repeated_after_its_agent_was_killed_at_any_moment_conver
             assert checked.result is None, f"killed in step {step}"
         runtime.delete(full, pod, container=pod.name)
         assert set(links(node)) == {"lo", "br0"}, f"killed in step {step}"
-        assert nft_json("list", "ruleset", netns=node) == []
+        assert rules_left(node) == []
         assert _written(agent, "attachments") == []
 
 

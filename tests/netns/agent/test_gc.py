@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`spanbridge agent gc`: attachments whose sandbox died without a DEL."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from spanbridge.testing.agent import Agent, AgentCni
+from spanbridge.testing.dhcp import wait_until
 from spanbridge.testing.plugin import MakeNetns, Netns, run
 from spanbridge.testing.runtime import Conf
 
@@ -27,6 +29,25 @@ def test_an_attachment_without_its_sandbox_gives_its_address_back(
     assert (done["failed"], done["kept"]) == ([], 1)
     assert _held(conf) == ["10.1.2.2"]
     assert [each["containerId"] for each in agent.ask("attachments")] == ["c1"]
+
+
+def test_a_sandbox_that_a_process_keeps_alive_stays_attached(
+    agent: Agent, agent_cni: AgentCni, netns: MakeNetns, conf: Conf
+) -> None:
+    kept = netns("kept")
+    agent_cni.add(conf, kept)
+    argv = ["ip", "netns", "exec", kept.name, "sh", "-c", "echo inside; exec sleep 60"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        run("ip", "netns", "del", kept.name)
+        meanwhile = agent.ask("gc")
+        process.kill()
+    # The kernel takes a namespace down some time after its last process.
+    wait_until(lambda: agent.ask("gc")["kept"] == 0)
+
+    assert (meanwhile["collected"], meanwhile["kept"]) == ([], 1)
+    assert _held(conf) == []
 
 
 def test_masquerading_ends_with_the_sandbox(

@@ -81,7 +81,7 @@ def test_links_asked_for_at_once_go_with_few_deletions(
 ) -> None:
     indexes = make_pairs(MANY)
 
-    assert _all_at_once(Gatherer(lambda: True), place, indexes) == []
+    assert _all_at_once(Gatherer(), place, indexes) == []
     assert _names(node, ip_json) == {"lo"}
     assert 1 <= len(deletions) < MANY / 2
     assert any(label.startswith("delete links of group") for label in deletions)
@@ -95,7 +95,7 @@ def test_a_single_link_goes_by_its_index_without_waiting(
     deletions: list[str],
 ) -> None:
     first, _ = make_pairs(2)
-    Gatherer(lambda: False).remove(place, first)
+    Gatherer().remove(place, first)
 
     assert deletions == [f"delete link {first}"]
     assert {"a1", "b1"} <= _names(node, ip_json)
@@ -105,7 +105,7 @@ def test_a_link_is_gone_when_its_removal_returns(
     node: Netns, place: NetNs, make_pairs: Callable[[int], list[IfIndex]], ip_json: AskTool
 ) -> None:
     indexes = make_pairs(6)
-    gatherer = Gatherer(lambda: True)
+    gatherer = Gatherer()
     left: list[tuple[IfIndex, set[int]]] = []
 
     def remove(index: IfIndex) -> None:
@@ -128,7 +128,7 @@ def test_links_that_are_gone_already_disturb_nobody(
     indexes = make_pairs(4)
     node.run("ip", "link", "del", "a1")
 
-    assert _all_at_once(Gatherer(lambda: True), place, [*indexes, IfIndex(4242)]) == []
+    assert _all_at_once(Gatherer(), place, [*indexes, IfIndex(4242)]) == []
     assert _names(node, ip_json) == {"lo"}
 
 
@@ -141,7 +141,7 @@ def test_links_of_other_namespaces_are_left_alone(
 ) -> None:
     other = netns("other")
     other.run("ip", "link", "add", "a0", "type", "veth", "peer", "b0")
-    _all_at_once(Gatherer(lambda: True), place, make_pairs(4))
+    _all_at_once(Gatherer(), place, make_pairs(4))
 
     assert _names(node, ip_json) == {"lo"}
     assert _names(other, ip_json) == {"lo", "a0", "b0"}
@@ -157,4 +157,28 @@ def test_a_refusal_reaches_everybody_who_waits(
 
     monkeypatch.setattr(gather, "_remove", refuse)
 
-    assert len(_all_at_once(Gatherer(lambda: True), place, indexes)) == 3
+    assert len(_all_at_once(Gatherer(), place, indexes)) == 3
+
+
+def test_a_link_that_has_vanished_is_waited_for_no_longer(
+    node: Netns,
+    place: NetNs,
+    make_pairs: Callable[[int], list[IfIndex]],
+    ip_json: AskTool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (index,) = make_pairs(1)
+    freed = threading.Event()
+    original = gather._delete
+
+    def delete_and_linger(rtnl: Rtnl, indexes: list[IfIndex]) -> None:
+        original(rtnl, indexes)
+        freed.wait(15)
+
+    monkeypatch.setattr(gather, "_delete", delete_and_linger)
+    try:
+        Gatherer().remove(place, index)
+        assert not freed.is_set()
+        assert _names(node, ip_json) == {"lo"}
+    finally:
+        freed.set()

@@ -72,6 +72,11 @@ ON_THE_NODE: Final = {
         "nft flush set bridge spanbridge bindings",
         "the MAC check on {port}",
     ),
+    "link-local-learning": (
+        GUARDED,
+        "ip link set br0 type bridge no_linklocal_learn 0",
+        "pass the MAC check by",
+    ),
     "gateway-entry": (
         GATEWAY,
         "nft delete element bridge spanbridge gateway4-10.1.2.1 {{ {port} }}",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masquerade and MAC check: entries as nft lists them, and what becomes of real packets."""
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -153,6 +154,31 @@ def test_frames_with_a_foreign_mac_do_not_pass_the_mac_check(
     sh(pod, "ip link set eth0 address 02:00:00:00:00:66")
 
     assert pod.ping("10.1.2.1", wait_s=1) is not checked
+
+
+LLDP: Final = """
+import socket
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+out.bind(("eth0", 0))
+out.send(bytes.fromhex("0180c200000e" "020000000066" "88cc") + bytes(60))
+"""
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["macspoofchk", "plain"])
+def test_the_bridge_does_not_learn_from_frames_that_pass_the_mac_check_by(
+    cni: Cni,
+    conf: MakeConf,
+    node: Netns,
+    pod: Netns,
+    bridge_json: AskTool,
+    checked: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    cni.add(conf(macspoofchk=checked), pod)
+
+    pod.run(sys.executable, "-IS", "-c", LLDP)
+
+    learnt = [each["mac"] for each in bridge_json("fdb", "show", "br", "br0", netns=node)]
+    assert ("02:00:00:00:00:66" in learnt) is not checked
 
 
 def test_the_mac_check_of_one_pod_leaves_another_alone(

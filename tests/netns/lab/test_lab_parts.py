@@ -1,23 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's parts over a plain bridge: what needs no VLAN runs on every kernel."""
 
+import json
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
+from spanbridge.agent.client import ask
 from spanbridge.base.errors import NodeError
+from spanbridge.lab.agents import agent_daemon, start_agents
+from spanbridge.lab.arp import ArpSettings, count_naming, open_arp_socket, who_has
 from spanbridge.lab.build import find_netns, release_netns
 from spanbridge.lab.capture import count_tags, open_capture, read_capture
+from spanbridge.lab.daemons import Daemon, await_ready, find_daemon, kill, launch
+from spanbridge.lab.dhcp import Dnsmasq, start_dnsmasq
 from spanbridge.lab.lifecycle import down
 from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
 from spanbridge.lab.place import Place, Record, changing_alone
 from spanbridge.lab.processes import find_processes
-from spanbridge.lab.topology import LabParameters
+from spanbridge.lab.topology import DHCP_NETNS, LabParameters, Node, plan_lab
 from spanbridge.rtnl import NetNs
 from spanbridge.testing.plugin import MakeNetns, Netns
 
@@ -106,6 +114,126 @@ def test_a_capture_counts_untagged_frames_of_its_port_alone(segment: Segment) ->
     assert first.untagged >= 2 * FAST.rounds
     assert first.untagged > third.untagged
     assert set(first.frames) == {0}
+
+
+def _who_has(host: Netns, *addresses: str) -> dict[str, tuple[str, ...]]:
+    with (
+        NetNs.open(host.name) as entered,
+        entered.run(lambda: open_arp_socket("eth0")) as sock,
+    ):
+        return who_has(sock, addresses, ArpSettings(probes=2, again_s=0.05, listen_s=0.3))
+
+
+def _mac(host: Netns) -> str:
+    (link,) = json.loads(host.run("ip", "-j", "link", "show", "eth0"))
+    return str(link["address"])
+
+
+def test_the_owner_of_an_address_is_heard_and_nobody_for_a_free_one(segment: Segment) -> None:
+    answers = _who_has(segment.hosts[0], "10.9.0.2", "10.9.0.9")
+    assert answers == {"10.9.0.2": (_mac(segment.hosts[1]),), "10.9.0.9": ()}
+
+
+def test_two_owners_of_an_address_are_both_heard(segment: Segment) -> None:
+    for host in segment.hosts[1:]:
+        host.run("ip", "address", "add", "10.9.0.77/24", "dev", "eth0")
+    owners = sorted(_mac(host) for host in segment.hosts[1:])
+    assert _who_has(segment.hosts[0], "10.9.0.77") == {"10.9.0.77": tuple(owners)}
+
+
+def test_a_capture_tells_who_asked_for_an_address_behind_its_port(segment: Segment) -> None:
+    with NetNs.open(segment.switch.name) as switch:
+        captures = [
+            switch.run(lambda port=port: open_capture(port))  # type: ignore[misc]  # a bound default
+            for port in ("port1", "port2")
+        ]
+    _who_has(segment.hosts[0], "10.9.0.2")
+    recordings = [read_capture(capture) for capture in captures]
+    for capture in captures:
+        capture.close()
+    # Host 1 asked twice, behind port 1; host 2 answered twice, behind port 2.
+    assert [count_naming(each.frames, "10.9.0.2") for each in recordings] == [2, 2]
+    assert count_naming(recordings[1].frames, "10.9.0.3") == 0
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Give a lab's directory with a record in it; sockets have to have short paths."""
+    made = Place(tmp_path / "s")
+    made.write(Record(LabParameters(), made.bin_dir, complete=False))
+    return made
+
+
+@pytest.fixture
+def node() -> Node:
+    """Make the namespace of the first node; it goes with the other ones of the lab."""
+    made = plan_lab(LabParameters()).nodes[0]
+    subprocess.run(["ip", "netns", "add", made.netns], check=True)
+    return made
+
+
+def test_an_agent_runs_in_its_nodes_namespace_until_down(place: Place, node: Node) -> None:
+    start_agents(place, [node])
+    pid = find_daemon(agent_daemon(place, node))
+    listed = subprocess.check_output(["ip", "netns", "pids", node.netns], text=True)
+    assert listed.split() == [str(pid)]
+    assert ask(place.agent_socket(node), "leases") == []
+    down(place)
+    assert not Path(f"/proc/{pid}/cwd").exists()
+    assert _listed() == []
+
+
+def test_a_killed_agent_is_found_missing_and_started_again(place: Place, node: Node) -> None:
+    daemon = agent_daemon(place, node)
+    start_agents(place, [node])
+    killed = kill(daemon)
+    assert find_daemon(daemon) is None
+    start_agents(place, [node])
+    assert find_daemon(daemon) not in {None, killed}
+    down(place)
+
+
+def test_a_program_that_does_not_start_is_told_with_its_own_words(
+    node: Node, tmp_path: Path
+) -> None:
+    daemon = Daemon("the program", node.netns, tmp_path, "program")
+    launch(daemon, ["sh", "-c", "echo out of luck >&2; exit 1"], env={"PATH": os.environ["PATH"]})
+    with pytest.raises(
+        NodeError, match="cannot start the program: it ended; it wrote: out of luck"
+    ):
+        await_ready(daemon, lambda: False)
+
+
+def test_a_process_of_another_namespace_is_not_taken_for_ours(node: Node, tmp_path: Path) -> None:
+    daemon = Daemon("the program", node.netns, tmp_path, "program")
+    daemon.pid_file.write_text(f"{os.getpid()}\n")
+    assert find_daemon(daemon) is None
+
+
+def test_down_tells_of_a_lease_of_the_dhcp_server_that_nobody_gave_back(
+    place: Place, netns: MakeNetns, tmp_path: Path
+) -> None:
+    lab, client = plan_lab(LabParameters(subnet="10.9.0.0/24")), netns("client")
+    assert lab.dhcp is not None
+    subprocess.run(["ip", "netns", "add", DHCP_NETNS], check=True)
+    client.run(
+        "ip", "link", "add", "eth0", "up", "type", "veth", "peer", "eth0", "netns", DHCP_NETNS
+    )
+    inside = ["ip", "-netns", DHCP_NETNS]
+    address = f"{lab.dhcp.address}/24"
+    subprocess.run([*inside, "address", "add", address, "dev", "eth0"], check=True)
+    subprocess.run([*inside, "link", "set", "eth0", "up"], check=True)
+    start_dnsmasq(lab, place)
+    script = tmp_path / "script"
+    script.write_text('#!/bin/sh\n[ "$1" != bound ] || echo "$ip $router $lease"\n')
+    script.chmod(0o755)
+    said = client.run("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-s", str(script))
+    given, router, seconds = said.split()[-3:]
+    assert (router, seconds) == ("10.9.0.1", "120")
+    assert IPv4Address(given) in lab.dhcp.pool
+    assert [lease.address for lease in Dnsmasq(place).leases()] == [given]
+    removed = down(place)
+    assert (removed.leases, removed.released, removed.clean) == (1, 0, False)
 
 
 def test_namespaces_of_a_crashed_lab_are_found_and_removed() -> None:

@@ -53,6 +53,20 @@ def test_a_bridge_is_changed(host: Rtnl, node: Netns, ip_json: AskTool) -> None:
     assert (data["stp_state"], data["forward_delay"], data["ageing_time"]) == (1, 400, 6000)
 
 
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_bridge_is_told_what_to_learn_from(host: Rtnl, node: Netns, *, learns: bool) -> None:
+    host.request(new_bridge("br0"))
+    for each in (not learns, learns):
+        host.request(set_bridge("br0", linklocal_learning=each))
+
+    seen = host.link("br0")
+    assert seen is not None
+    assert seen.bridge is not None
+    assert seen.bridge.linklocal_learning is learns
+    text = node.run("ip", "-d", "link", "show", "br0")
+    assert f"no_linklocal_learn {int(not learns)}" in text
+
+
 def test_a_pair_spans_two_namespaces(
     host: Rtnl, pod_ns: NetNs, node: Netns, pod: Netns, ip_json: AskTool
 ) -> None:

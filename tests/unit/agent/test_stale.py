@@ -14,6 +14,7 @@ from spanbridge.rtnl import NetNs
 
 MakeAttachment = Callable[..., Attachment]
 
+OWN_NETNS = "/proc/self/ns/net"
 GONE = "/run/netns/gone-for-good"
 
 
@@ -25,10 +26,16 @@ def test_a_sandbox_without_process_and_path_is_gone(make_attachment: MakeAttachm
     assert causes(make_attachment(boot_id=boot_id(), netns=GONE), {}) == [f"{GONE} is gone"]
 
 
-def test_a_sandbox_with_a_process_is_alive(make_attachment: MakeAttachment) -> None:
-    attachment = make_attachment(boot_id=boot_id(), netns=GONE)
+def test_a_namespace_with_the_number_of_a_dead_sandbox_is_another_one(
+    make_attachment: MakeAttachment,
+) -> None:
+    own = Path(OWN_NETNS).stat()
+    here = (own.st_dev, own.st_ino)
+    attachment = make_attachment(boot_id=boot_id(), netns=GONE, host=here)
 
-    assert causes(attachment, {attachment.sandbox: "/proc/1/ns/net"}) == []
+    assert causes(attachment, {attachment.sandbox: OWN_NETNS, here: OWN_NETNS}) == [
+        f"{GONE} is gone"
+    ]
 
 
 def test_a_path_that_never_led_here_proves_nothing(make_attachment: MakeAttachment) -> None:

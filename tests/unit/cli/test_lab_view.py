@@ -13,12 +13,30 @@ from spanbridge.cli.terminal import facts
 from spanbridge.lab.capture import UNTAGGED, TagCount
 from spanbridge.lab.lifecycle import Removed
 from spanbridge.lab.ping import PingResult
-from spanbridge.lab.status import LabStatus, NodeStatus, PodStatus, PortStatus, VlanEntry
+from spanbridge.lab.place import Place
+from spanbridge.lab.proofs import GatewayProof, Leased, LeaseProof, PodGateway, Restart
+from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.status import (
+    AgentStatus,
+    GivenLease,
+    KeptLease,
+    LabStatus,
+    NodeStatus,
+    PodStatus,
+    PortStatus,
+    ServerStatus,
+    VlanEntry,
+)
 from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 SILENT = PingResult("10.88.0.2", 12, ())
+SERVER = plan_lab(LabParameters()).dhcp or pytest.fail("no DHCP server")
+RENEWAL = (
+    "DHCPREQUEST(eth0) 10.88.0.11 02:00:00:00:00:02",
+    "DHCPACK(eth0) 10.88.0.11 02:00:00:00:00:02",
+)
 
 
 class Ascii(io.StringIO):
@@ -47,13 +65,31 @@ def _verdict(nodes: int = 2) -> Verdict:
         for b in names
         if a != b
     ]
+    addresses = {name: f"10.88.0.{9 + at}" for at, name in enumerate(names)}
+    macs = {name: f"02:00:00:00:00:{at:02x}" for at, name in enumerate(names)}
     return Verdict(
         vlan=2,
         nodes=tuple(names),
-        addresses={name: f"10.88.0.{9 + at}" for at, name in enumerate(names)},
+        addresses=addresses,
         pairs=tuple(pairs),
         trunks=tuple(Trunk(name, TagCount({2: 44}), 36) for name in names),
         isolation=Isolation("east-1", "no-vlan-net", "10.88.0.202", (SILENT,) * len(names)),
+        leases=LeaseProof(
+            "10.88.0.254",
+            SERVER.pool,
+            tuple(Leased(name, at, macs[name], at) for name, at in addresses.items()),
+        ),
+        gateway=GatewayProof(
+            "10.88.0.1",
+            asked=3,
+            answers=(),
+            control=True,
+            pods=tuple(PodGateway(name, mac, (mac,)) for name, mac in macs.items()),
+            leaked=0,
+        ),
+        restart=Restart(
+            "west-1", "10.88.0.11", "10.88.0.11", killed=313, started=367, renewal=RENEWAL
+        ),
     )
 
 
@@ -64,12 +100,22 @@ def _broken() -> Verdict:
     pairs[1] = Pair("east-1", "west-1", PingResult("10.88.0.9", 4, (0.5, 0.6, 0.7), duplicates=2))
     reaching = replace(good.isolation, pings=(good.pairs[2].ping, SILENT, SILENT, SILENT))
     trunk = Trunk("east-1", TagCount({2: 30, UNTAGGED: 4, 7: 1}), 36)
+    assert good.leases is not None
+    assert good.gateway is not None
+    assert good.restart is not None
+    other = replace(good.leases.leased[1], by_server="10.88.0.77")
+    by_two = replace(good.gateway.pods[0], answers=("02:00:00:00:00:00", "02:00:00:00:00:01"))
     return replace(
         good,
         pairs=tuple(pairs),
         isolation=reaching,
         trunks=(trunk, *good.trunks[1:]),
         faults=("cannot run CHECK for virt-handler-r6rlc on east-2: VLAN 2 missing",),
+        leases=replace(good.leases, leased=(good.leases.leased[0], other, *good.leases.leased[2:])),
+        gateway=replace(
+            good.gateway, answers=by_two.answers, leaked=9, pods=(by_two, *good.gateway.pods[1:])
+        ),
+        restart=replace(good.restart, after="10.88.0.12", renewal=()),
     )
 
 
@@ -78,7 +124,7 @@ def _status() -> LabStatus:
     access = (VlanEntry(2, 2, pvid=True, untagged=True),)
     trunk = (VlanEntry(2, 4094, pvid=False, untagged=False),)
     nodes = []
-    for node in plan_lab(LabParameters()).nodes:
+    for number, node in enumerate(plan_lab(LabParameters()).nodes):
         handler = PodStatus(
             name=node.handler.name,
             netns=node.handler.netns,
@@ -86,7 +132,7 @@ def _status() -> LabStatus:
             up=True,
             mac="02:00:00:00:00:01",
             mtu=1500,
-            addresses=(f"{node.handler.addresses.first}/24",),
+            addresses=(f"10.88.0.{9 + number}/24",),
             port=PortStatus("veth12345678", forwarding=True, vlans=access),
         )
         uplink = PortStatus("eth1", forwarding=True, vlans=tagged)
@@ -101,12 +147,24 @@ def _status() -> LabStatus:
                 uplink=uplink,
                 trunk=port,
                 handler=handler,
+                agent=AgentStatus(
+                    300 + number,
+                    "/run/spanbridge-lab/agent.sock",
+                    (KeptLease(f"10.88.0.{9 + number}/24", "10.88.0.254", "bound", 47.6, 107.2),),
+                ),
             )
         )
-    return LabStatus(2, tuple(nodes))
+    leases = tuple(
+        GivenLease(f"02:00:00:00:00:{number:02x}", f"10.88.0.{9 + number}", 107)
+        for number in range(len(nodes))
+    )
+    server = ServerStatus(
+        299, "sb-lab-dhcp", "10.88.0.254", str(SERVER.pool.first), str(SERVER.pool.last), leases
+    )
+    return LabStatus(2, tuple(nodes), server)
 
 
-def test_a_passing_verdict_is_a_matrix_and_four_lines() -> None:
+def test_a_passing_verdict_is_a_matrix_and_a_line_for_each_proof() -> None:
     assert _printed(view_verdict(_verdict())) == _golden("verdict.txt")
 
 
@@ -125,21 +183,39 @@ def test_status_has_one_row_for_each_node() -> None:
 def test_status_names_what_is_missing() -> None:
     good = _status()
     handler = replace(good.nodes[1].handler, port=None, mtu=0, addresses=(), up=False)
+    agent, server = good.nodes[2].agent, good.server
+    assert agent is not None
+    assert server is not None
     broken = (
         replace(
             good.nodes[0],
             uplink=replace(good.nodes[0].uplink or pytest.fail("no uplink"), vlans=()),
         ),
-        replace(good.nodes[1], handler=handler),
-        *good.nodes[2:],
+        replace(good.nodes[1], handler=handler, agent=replace(agent, leases=())),
+        replace(good.nodes[2], agent=replace(agent, pid=None, leases=())),
+        replace(good.nodes[3], agent=replace(agent, leases=(), trouble="cannot ask the agent")),
     )
-    assert _printed(*view_status(replace(good, nodes=broken))) == _golden("status-broken.txt")
+    status = replace(good, nodes=broken, server=replace(server, pid=None, leases=()))
+    assert _printed(*view_status(status)) == _golden("status-broken.txt")
+
+
+def test_a_lab_without_agents_shows_none() -> None:
+    good = _status()
+    nodes = tuple(replace(node, agent=None) for node in good.nodes)
+    text = _printed(*view_status(replace(good, nodes=nodes, server=None)))
+    assert "agent" not in text
+    assert "DHCP" not in text
+
+
+def test_the_plan_shows_the_network_as_it_is_documented() -> None:
+    runtime = Runtime(plan_lab(LabParameters()), Place(), Place().bin_dir)
+    assert _printed(*view_plan(runtime)) == _golden("plan.txt")
 
 
 def test_the_demo_fits_on_a_screen() -> None:
-    lab = plan_lab(LabParameters())
-    removed = Removed(detached=4, netns=("a",) * 9, had_files=True)
-    text = _printed(*view_plan(lab), view_verdict(_verdict()), *view_removed(removed))
+    runtime = Runtime(plan_lab(LabParameters()), Place(), Place().bin_dir)
+    removed = Removed(detached=4, released=4, netns=("a",) * 10, had_files=True)
+    text = _printed(*view_plan(runtime), view_verdict(_verdict()), *view_removed(removed))
     assert len(text.splitlines()) <= 25
     assert max(map(len, text.splitlines())) <= 100
 

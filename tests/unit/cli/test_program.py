@@ -88,6 +88,13 @@ def test_wrong_input_ends_with_2_and_says_what_to_write_instead() -> None:
     assert done.stderr == "spanbridge: cannot use --vlan 4095\n  give 2 to 4094\n"
 
 
+def test_a_dhcp_server_and_the_programs_of_others_do_not_go_together(tmp_path: Path) -> None:
+    done = _run("lab", "demo", "--ipam", "dhcp", "--bin-dir", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("spanbridge: cannot use --ipam dhcp with the programs in ")
+    assert "--ipam host-local" in done.stderr
+
+
 def test_a_traceback_is_shown_with_debug_only() -> None:
     assert "Traceback" not in _run("lab", "demo", "--vlan", "4095").stderr
     assert "Traceback" in _run("--debug", "lab", "demo", "--vlan", "4095").stderr

@@ -7,7 +7,7 @@ import pytest
 
 from spanbridge.lab.lifecycle import down
 from spanbridge.lab.place import Place, Record
-from spanbridge.lab.topology import LabParameters
+from spanbridge.lab.topology import IpamKind, LabParameters
 
 
 @pytest.fixture
@@ -20,7 +20,9 @@ def test_a_record_is_read_as_it_was_written(
     place: Place,
     complete: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    chosen = LabParameters(("a", "b", "c"), 1, vlan=7, subnet="10.0.0.0/28", mtu=9000)
+    chosen = LabParameters(
+        ("a", "b", "c"), 1, vlan=7, subnet="10.0.0.0/28", mtu=9000, ipam=IpamKind.HOST_LOCAL
+    )
     record = Record(chosen, Path("/usr/lib/cni"), complete=complete)
     place.write(record)
     assert place.read() == record
@@ -32,10 +34,12 @@ def test_a_record_is_read_as_it_was_written(
         "",
         "[]",
         "{}",
-        '{"version": 2}',
-        '{"version": 1, "parameters": {"clusters": ["east"]}, "bin_dir": 1, "complete": true}',
-        '{"version": 1, "parameters": {"vlan": 0, "clusters": ["a"]}, "bin_dir": ""}',
-        '{"version": 1, "parameters": {"colour": "red", "clusters": []}, "bin_dir": ""}',
+        '{"version": 1}',
+        '{"version": 2, "parameters": {"clusters": ["east"]}, "bin_dir": "", "complete": true}',
+        '{"version": 2, "parameters": {"clusters": ["east"], "ipam": "dhcp"}, "bin_dir": 1}',
+        '{"version": 2, "parameters": {"vlan": 0, "clusters": ["a"], "ipam": "dhcp"}}',
+        '{"version": 2, "parameters": {"clusters": ["a", "b"], "ipam": "slaac"}, "bin_dir": ""}',
+        '{"version": 2, "parameters": {"colour": "red", "clusters": [], "ipam": "dhcp"}}',
     ],
 )
 def test_a_record_that_makes_no_sense_is_no_record(place: Place, content: str) -> None:

@@ -2,11 +2,15 @@
 """When a verdict passes, and when it must not."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
 from spanbridge.lab.capture import UNTAGGED, TagCount
 from spanbridge.lab.ping import PingResult
+from spanbridge.lab.proofs import GatewayProof, Leased, LeaseProof, PodGateway, Restart
+from spanbridge.lab.topology import AddressRange
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict, render_verdict
 
 SILENT = PingResult("10.88.0.2", 12, ())
@@ -33,6 +37,17 @@ def passing() -> Verdict:
 
 def test_a_verdict_without_fault_passes() -> None:
     assert passing().passed
+
+
+def test_every_further_proof_counts() -> None:
+    pool = AddressRange(IPv4Address("10.88.0.2"), IPv4Address("10.88.0.9"))
+    pod = PodGateway("east-1", "02:01", ())
+    wrong: list[dict[str, Any]] = [
+        {"leases": LeaseProof("10.88.0.254", pool, (Leased("east-1", "10.88.0.2", "02:01", ""),))},
+        {"gateway": GatewayProof("10.88.0.1", 3, (), control=True, pods=(pod,), leaked=0)},
+        {"restart": Restart("east-1", "10.88.0.2", "10.88.0.2", 1, 2, renewal=())},
+    ]
+    assert [replace(passing(), **change).passed for change in wrong] == [False] * 3
 
 
 def test_a_silent_target_fails_the_verdict() -> None:

@@ -38,6 +38,7 @@ def test_a_bridge_is_decoded(replies: Replies) -> None:
     assert (link.bridge.vlan_filtering, link.bridge.stp_state) == (False, 0)
     assert (link.bridge.forward_delay_s, link.bridge.ageing_time_s) == (15, 300)
     assert link.bridge.mcast_snooping
+    assert link.bridge.linklocal_learning
 
 
 def test_a_bridge_port_is_decoded(replies: Replies) -> None:

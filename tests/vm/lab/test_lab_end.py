@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """However a lab ends, it leaves nothing."""
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,14 +12,18 @@ from tests.vm.lab.conftest import TIMEOUT_S, Lab, Machine
 
 from spanbridge.lab.place import changing_alone
 
+FEW = ("--nodes", "1")
+"""An agent takes seconds to start where the processor is emulated."""
+
 
 def _building(lab: Lab) -> Callable[[], bool]:
     return lambda: "sb-lab-east-1" in lab.namespaces()
 
 
 def _attaching() -> bool:
-    """Tell whether a first address was reserved: at least one ADD is under way."""
-    return any(Path("/run/spanbridge-lab/nodes").glob("*/networks/*/10.*"))
+    """Tell whether a first address was leased: at least one ADD is under way."""
+    leases = Path("/run/spanbridge-lab/dhcp/dnsmasq.leases")
+    return leases.exists() and bool(leases.read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +45,26 @@ def test_the_demo_proves_everything_and_leaves_nothing(
     assert "reaches 0 of 4, as expected" in done.stdout
     assert "FAIL" not in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) <= 25
+    assert len(done.stdout.splitlines()) <= 26
+    assert '"isGateway": true, "vlan": 2, "ipam": {"type": "dhcp"}}' in done.stdout
+    assert "4 of 4 addresses are leases of the DHCP server 10.88.0.254" in done.stdout
+    assert "4 of 4 pods get the gateway 10.88.0.1 from their own node alone" in done.stdout
+    assert "0 answers; 0 frames of it on the uplinks" in done.stdout
+    (request, ack) = re.findall(r"DHCP(?:REQUEST|ACK)\(eth0\) (10\.88\.0\.\d+) ", done.stdout)
+    assert request == ack
+    assert "dnsmasq logged 4 DHCPRELEASE, no address left; 10 namespaces" in done.stdout
     assert machine() == before
 
 
 def test_a_demo_with_other_choices_uses_them(lab: Lab) -> None:
     done = lab.run(
-        "demo", "--clusters", "a,b,c", "--nodes", "1", "--vlan", "4094", "--subnet", "10.1.0.0/28",
-        "--mtu", "9000",
+        "demo", "--clusters", "a,b", "--nodes", "1", "--vlan", "4094", "--subnet", "10.1.0.0/28",
+        "--mtu", "9000", "--ipam", "host-local",
     )  # fmt: skip
     assert done.code == 0, done.stderr
-    assert "6 of 6 directed pairs reachable over VLAN 4094" in done.stdout
-    assert "a and b and c, 1 node each, VLAN 4094, 10.1.0.0/28, MTU 9000" in done.stdout
+    assert "2 of 2 directed pairs reachable over VLAN 4094" in done.stdout
+    assert "a and b, 1 node each, VLAN 4094, 10.1.0.0/28 by host-local, MTU 9000" in done.stdout
+    assert "DHCP" not in done.stdout
 
 
 def _assert_ends_in_order(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -65,7 +78,7 @@ def test_ctrl_c_in_the_middle_of_an_add_leaves_nothing(
     lab: Lab, machine: Callable[[], Machine]
 ) -> None:
     before = machine()
-    _assert_ends_in_order(lab.start("demo", until=_attaching), signal.SIGINT)
+    _assert_ends_in_order(lab.start("demo", *FEW, until=_attaching), signal.SIGINT)
     assert machine() == before
 
 
@@ -78,7 +91,7 @@ def test_sigterm_while_nodes_are_built_leaves_nothing(
 
 
 def test_down_removes_what_a_killed_lab_left(lab: Lab) -> None:
-    process = lab.start("up", until=_attaching)
+    process = lab.start("up", *FEW, until=_attaching)
     process.kill()
     process.communicate(timeout=TIMEOUT_S)
     assert lab.namespaces()
@@ -88,10 +101,10 @@ def test_down_removes_what_a_killed_lab_left(lab: Lab) -> None:
 
 
 def test_up_starts_over_what_a_killed_one_began(lab: Lab) -> None:
-    process = lab.start("up", until=_building(lab))
+    process = lab.start("up", *FEW, until=_building(lab))
     process.kill()
     process.communicate(timeout=TIMEOUT_S)
-    done = lab.run("up")
+    done = lab.run("up", *FEW)
     assert done.code == 0, done.stderr
     assert lab.run("status").code == 0
 
