@@ -123,15 +123,25 @@ def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo
     site.host.write_sysctls([(f"net/ipv6/conf/{want.name}/accept_ra", "0")], missing_ok=True)
     promisc = True if want.promisc and not found.promisc else None
     if promisc:
-        undo.push(site.node.request, set_link(found.index, promisc=False), tolerate=_GONE)
+        _push_setting(site, found, set_link(found.index, promisc=False), undo)
     if promisc or not found.up:
         site.node.request(set_link(found.index, up=True, promisc=promisc))
     if want.linklocal_deaf and found.bridge is not None and found.bridge.linklocal_learning:
-        undo.push(
-            site.node.request, set_bridge(found.index, linklocal_learning=True), tolerate=_GONE
-        )
+        _push_setting(site, found, set_bridge(found.index, linklocal_learning=True), undo)
         site.node.request(set_bridge(found.index, linklocal_learning=False))
     return found
+
+
+def _push_setting(site: Site, bridge: Link, earlier: Message, undo: Undo) -> None:
+    """Remember to bring a setting back, unless others came to rely on it meanwhile."""
+    before = {port.index for port in site.node.links(master=bridge.index)}
+
+    def restore() -> None:
+        with site.bridge_lock(IfName(bridge.name)):
+            if {port.index for port in site.node.links(master=bridge.index)} <= before:
+                site.node.request(earlier, tolerate=_GONE)
+
+    undo.push(restore)
 
 
 def port_of(node: Rtnl, owner: Owner) -> Link | None:

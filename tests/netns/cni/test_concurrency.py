@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from spanbridge.testing.modes import AGENT, ONESHOT
 from spanbridge.testing.plugin import AskRules, MakeMany, Netns
 from spanbridge.testing.runtime import Answer, Cni, Conf
 
@@ -14,7 +15,9 @@ MakeConf = Callable[..., Conf]
 Links = Callable[[Netns], dict[str, Any]]
 Leases = Callable[[], dict[str, str]]
 
-ATTACHMENTS: Final = 200
+PODS: Final = {ONESHOT: 60, AGENT: 200}
+"""How many, by mode: each call of the one-shot program starts a Python."""
+
 AT_ONCE: Final = 16
 FULL: Final = {"isGateway": True, "ipMasq": True, "macspoofchk": True}
 
@@ -26,8 +29,9 @@ def _all(cni: Cni, verb: str, conf: Conf, pods: Sequence[Netns]) -> list[Answer]
 
 
 @pytest.mark.timeout(300)
-def test_200_pods_come_and_go_16_at_a_time_and_nothing_is_left(
+def test_many_pods_come_and_go_16_at_a_time_and_nothing_is_left(
     cni: Cni,
+    cni_mode: str,
     layer3: MakeConf,
     node: Netns,
     many_netns: MakeMany,
@@ -36,13 +40,14 @@ def test_200_pods_come_and_go_16_at_a_time_and_nothing_is_left(
     elements: Callable[[Netns], list[str]],
     rules_left: AskRules,
 ) -> None:
-    conf, sandboxes = layer3("10.1.0.0/22", **FULL), many_netns(ATTACHMENTS)
+    conf, number = layer3("10.1.0.0/22", **FULL), PODS[cni_mode]
+    sandboxes = many_netns(number)
     results = [each.result for each in _all(cni, "ADD", conf, sandboxes)]
-    assert len({result["ips"][0]["address"] for result in results}) == ATTACHMENTS
-    assert len(leases()) == ATTACHMENTS
-    assert len(elements(node)) == ATTACHMENTS * 4 + 1, "and one of the gateway's"
+    assert len({result["ips"][0]["address"] for result in results}) == number
+    assert len(leases()) == number
+    assert len(elements(node)) == number * 4 + 1, "and one of the gateway's"
 
-    assert [each.result for each in _all(cni, "DEL", conf, sandboxes)] == [None] * ATTACHMENTS
+    assert [each.result for each in _all(cni, "DEL", conf, sandboxes)] == [None] * number
 
     assert set(links(node)) == {"lo", "br0"}
     assert leases() == {}

@@ -212,20 +212,27 @@ def _wait_for(path: Path, words: str) -> None:
         time.sleep(0.01)
 
 
-def test_a_bridge_that_another_came_to_use_meanwhile_stays(
+@pytest.mark.parametrize("bridge", ["missing", "there"])
+def test_a_bridge_that_another_came_to_use_meanwhile_stays_as_that_one_wants_it(
     cni: Cni,
     spawn: Spawn,
     conf: MakeConf,
+    node: Netns,
     netns: MakeNetns,
     delegate: Delegate,
     tmp_path: Path,
+    bridge: str,
 ) -> None:
+    if bridge == "there":
+        node.run("ip", "link", "add", "br0", "type", "bridge")
     failing, other = netns(), netns()
     env = delegate('if [ "$CNI_COMMAND" = ADD ]; then sleep 60; fi')
-    process = spawn("ADD", conf(ipam={"type": "fake"}), failing, container="failing", **env)
+    settings = {"promiscMode": True, "macspoofchk": True}
+    hangs = conf(ipam={"type": "fake"}, **settings)
+    process = spawn("ADD", hangs, failing, container="failing", **env)
     _wait_for(tmp_path / "verbs", "ADD")
     address = {"address": "10.1.2.9/24", "gateway": "10.1.2.1"}
-    plain = conf(ipam={"type": "static", "addresses": [address]}, isGateway=True)
+    plain = conf(ipam={"type": "static", "addresses": [address]}, isGateway=True, **settings)
     result = cni.add(plain, other, container="other")
 
     process.terminate()

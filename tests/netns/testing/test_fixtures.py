@@ -58,6 +58,9 @@ def test_namespaces_and_their_processes_end_with_the_test(pytester: pytest.Pytes
         def test_leaves_a_process(netns):
             pod = netns("left")
             child = subprocess.Popen(["ip", "netns", "exec", pod.name, "sleep", "600"])
+            entered = Path(f"/proc/{child.pid}/ns/net")
+            while entered.stat().st_ino != pod.path.stat().st_ino:
+                pass
             Path("seen").write_text(f"{pod.path} {child.pid}")
             child.returncode = 0  # the process is left on purpose
         """
