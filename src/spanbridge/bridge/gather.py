@@ -13,6 +13,7 @@ group: one turn, and one wait, for all of them.
 Source: net/core/dev.c, unregister_netdevice_many() and netdev_run_todo(), Linux 6.1.
 """
 
+import _thread
 import errno
 import secrets
 import threading
@@ -119,10 +120,8 @@ def _remove(host: NetNs, indexes: list[IfIndex]) -> Exception | None:
 
     try:
         with Rtnl.open(host) as watch:
-            thread = threading.Thread(
-                target=delete, args=(Rtnl.open(host),), name="deletion", daemon=True
-            )
-            thread.start()
+            # threading.Thread would wait until it runs: as long as the deletion takes to begin.
+            _thread.start_new_thread(delete, (Rtnl.open(host),))
             _wait_until_gone(watch, indexes, ended)
     except Exception as exc:  # noqa: BLE001  # the others would wait for ever
         return exc
