@@ -105,9 +105,10 @@ def render_command(lab: Lab, server: Dnsmasq, *, program: str = "dnsmasq") -> li
         raise NodeError("cannot start a DHCP server: the nodes hand out the addresses")
     pool, mask = lab.dhcp.pool, lab.subnet.netmask
     return [
-        *(program, "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file="),
-        # It serves DHCP only, on its one link. In a user namespace there is no other user.
-        *("--port=0", f"--interface={DHCP_LINK}", "--bind-interfaces", "--user=root"),
+        # This mode also keeps it from changing users: a user namespace has but one.
+        *(program, "--no-daemon", "--conf-file=/dev/null", "--pid-file="),
+        # It serves DHCP only, on its one link.
+        *("--port=0", f"--interface={DHCP_LINK}", "--bind-interfaces"),
         # Clients probe what they get by ARP; a ping before each offer would cost 3 s.
         *("--dhcp-authoritative", "--no-ping"),
         f"--dhcp-range={pool.first},{pool.last},{mask},{LEASE_S}",

@@ -55,6 +55,12 @@ def test_the_server_gives_the_pool_and_the_router_and_nothing_but_dhcp() -> None
     assert {"--port=0", "--interface=eth0", "--bind-interfaces"} <= set(command)
 
 
+def test_the_server_does_not_change_users_as_a_user_namespace_has_but_one() -> None:
+    command = render_command(plan_lab(LabParameters()), SERVER)
+    assert "--no-daemon" in command
+    assert "--keep-in-foreground" not in command
+
+
 def test_a_lab_whose_nodes_hand_out_addresses_has_no_server_to_start() -> None:
     lab = plan_lab(LabParameters(ipam=IpamKind.HOST_LOCAL))
     with pytest.raises(NodeError, match="the nodes hand out the addresses"):
