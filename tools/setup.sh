@@ -33,6 +33,8 @@ missing_packages() {
   has containerd || echo containerd
   [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || echo containernetworking-plugins
   has iptables || echo iptables
+  [ -x /lib/systemd/systemd ] || echo systemd # tests run one of their own; nothing is enabled
+  has curl || echo curl
   if [ "$(uname -m)" = x86_64 ]; then
     has qemu-system-x86_64 || echo qemu-system-x86
     has file || echo file # virtme-ng asks it what a kernel is
