@@ -26,7 +26,7 @@ from spanbridge.ipam.dhcp.wire import Ears, LinkWire, Wire
 from spanbridge.rtnl import NetNs
 from spanbridge.testing.dhcp import wait_until
 from spanbridge.testing.dhcp_twin import TwinLink, TwinWire
-from spanbridge.testing.plugin import Netns, run
+from spanbridge.testing.plugin import MakeNetns, Netns, run
 
 OUTSIDE = bytes.fromhex("020000000001")
 INSIDE = bytes.fromhex("020000000005")
@@ -288,12 +288,16 @@ def test_a_renamed_interface_is_found_by_its_mac(outside: socket.socket, pod: Ne
 
 
 def test_another_namespace_at_the_same_path_is_not_taken_for_the_sandbox(
-    outside: socket.socket, pod: Netns
+    outside: socket.socket, pod: Netns, netns: MakeNetns
 ) -> None:
+    # Made before the first one goes: one made after it may get its inode number.
+    other = netns("other")
+
     async def act(line: Line) -> None:
         assert line.wire.is_there()
         run("ip", "netns", "del", pod.name)
-        run("ip", "netns", "add", pod.name)
+        pod.path.touch()
+        run("mount", "--bind", str(other.path), str(pod.path))
         assert not line.wire.is_there()
         with pytest.raises(LinkGoneError):
             await line.wire.listen(Ears.DHCP)
