@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the event loop to a worker thread and back: turns, limits, figures."""
+"""Running calls: turns, limits, figures; and a thread for what would block the event loop."""
 
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast
 
@@ -17,6 +18,9 @@ from spanbridge.base.errors import RetryError
 _T = TypeVar("_T")
 
 _OF_ATTACHMENT: Final = frozenset({"ADD", "DEL", "CHECK"})
+
+_LOOK_S: Final = 0.05
+"""Seconds between two looks at whether a call that waits for its turn was given up."""
 
 
 class RunCall(Protocol):
@@ -39,17 +43,20 @@ class Ticket:
     One call that is under way.
 
     Attributes:
-        abandoned: Nobody waits for its answer any more, or the agent stops. Read by the
-            call's thread.
+        abandoned: Nobody waits for its answer any more, or the agent stops.
         over: Set at its end.
     """
 
     abandoned: bool = False
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def given_up(self) -> bool:
+        """Tell whether nobody waits for the answer, or the agent stops."""
+        return self.abandoned
 
     def cancelled(self) -> bool:
         """Tell the call whether to give up."""
-        return self.abandoned
+        return self.given_up()
 
 
 class Turns:
@@ -61,25 +68,37 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._locks: dict[object, tuple[asyncio.Lock, int]] = {}
+        self._lock = threading.Lock()
+        self._held: dict[object, tuple[threading.Lock, int]] = {}
 
-    @contextlib.asynccontextmanager
-    async def take(self, key: object) -> AsyncIterator[None]:
-        """Hold the turn of ``key`` for the block; None is nobody's, and never waits."""
+    @contextlib.contextmanager
+    def take(self, key: object, cancelled: Callable[[], bool]) -> Iterator[bool]:
+        """
+        Hold the turn of ``key`` for the block; None is nobody's, and never waits.
+
+        Yields:
+            False when ``cancelled`` before the turn came.
+        """
         if key is None:
-            yield
+            yield not cancelled()
             return
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
+        with self._lock:
+            turn, users = self._held.get(key) or (threading.Lock(), 0)
+            self._held[key] = (turn, users + 1)
+        taken = False
         try:
-            async with lock:
-                yield
+            while not (gave_up := cancelled()) and not taken:
+                taken = turn.acquire(timeout=_LOOK_S)
+            yield taken and not gave_up
         finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            if taken:
+                turn.release()
+            with self._lock:
+                turn, users = self._held[key]
+                if users == 1:
+                    del self._held[key]
+                else:
+                    self._held[key] = (turn, users - 1)
 
 
 def _turn_of(request: Request) -> object:
@@ -93,10 +112,10 @@ def _turn_of(request: Request) -> object:
 
 class Dispatcher:
     """
-    Runs calls in threads; used on the event loop only.
+    Runs calls in the threads that ask for it.
 
     Args:
-        run: Runs one call in a thread.
+        run: Runs one call.
         limit: Calls at a time.
         tally: Where calls are counted.
     """
@@ -107,19 +126,20 @@ class Dispatcher:
         self._tally = tally
         self._turns = Turns()
         self._workers = Workers()
+        self._lock = threading.Lock()
         self._tickets: set[Ticket] = set()
 
-    async def run(
+    def run(
         self, request: Request, ticket: Ticket, deliver: Deliver = _deliver_nothing
     ) -> Outcome | None:
         """
-        Run one call in a thread of its own, and close the request.
+        Run one call to its end, and close the request.
 
         Args:
             request: What was asked.
             ticket: By which it is told to give up.
-            deliver: Called with the outcome in that thread, so that the client need not
-                wait until the loop has its turn.
+            deliver: Called with the outcome before the call's epilogue, which no client
+                need wait for.
 
         Returns:
             None when it was cancelled before its turn came.
@@ -127,64 +147,58 @@ class Dispatcher:
         Raises:
             RetryError: Too many calls run already.
         """
-        submitted = False
+        frame = request.frame
         try:
             with self._admitted(ticket):
-                if verb_of(request.frame) == "GC":
-                    await self._outlive_abandoned()
-                async with self._turns.take(_turn_of(request)):
-                    if ticket.cancelled():
+                if verb_of(frame) == "GC":
+                    self._outlive_abandoned(ticket)
+                with self._turns.take(_turn_of(request), ticket.cancelled) as ours:
+                    if not ours:
                         return None
-                    submitted = True
-                    outcome = await self.in_thread(
-                        lambda: self._run_and_close(request, ticket, deliver)
-                    )
+                    outcome = self._run(request, ticket.cancelled)
+                    deliver(outcome)
+                    outcome.epilogue()
         finally:
-            # Its thread closes it, also after this task was cancelled: the call still uses it.
-            if not submitted:
-                request.close()
-        frame = request.frame
+            request.close()
         self._tally.count(verb_of(frame), program_of(frame), outcome.code, outcome.seconds)
         return outcome
 
-    def _run_and_close(self, request: Request, ticket: Ticket, deliver: Deliver) -> Outcome:
-        try:
-            outcome = self._run(request, ticket.cancelled)
-            deliver(outcome)
-            outcome.epilogue()
-        finally:
-            request.close()
-        return outcome
-
-    async def _outlive_abandoned(self) -> None:
+    def _outlive_abandoned(self, own: Ticket) -> None:
         """
         Wait for the calls that nobody waits for any more.
 
         Whoever made them may believe that they are over, and GC would find half of what
         they are about to undo.
         """
-        for ticket in [each for each in self._tickets if each.abandoned]:
-            await ticket.over.wait()
+        with self._lock:
+            others = [each for each in self._tickets if each is not own]
+        for ticket in others:
+            if ticket.given_up():
+                ticket.over.wait()
 
     @contextlib.contextmanager
     def _admitted(self, ticket: Ticket) -> Iterator[None]:
-        if len(self._tickets) >= self._limit:
-            self._tally.overloads += 1
+        with self._lock:
+            running = len(self._tickets)
+            if running < self._limit:
+                self._tickets.add(ticket)
+                self._tally.in_flight = running + 1
+        if running >= self._limit:
+            self._tally.add("overloads")
             raise RetryError(
-                f"cannot take the call: {len(self._tickets)} are running already",
+                f"cannot take the call: {running} are running already",
                 hint="the runtime repeats the call; see `spanbridge agent status`",
             )
-        self._tickets.add(ticket)
-        self._tally.in_flight = len(self._tickets)
         try:
             yield
         finally:
+            with self._lock:
+                self._tickets.discard(ticket)
+                self._tally.in_flight = len(self._tickets)
             ticket.over.set()
-            self._tickets.discard(ticket)
-            self._tally.in_flight = len(self._tickets)
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
-        """Run a function in a worker thread; return or raise what it does."""
+        """Run a function in a worker thread for the event loop; return or raise what it does."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
 
@@ -202,8 +216,9 @@ class Dispatcher:
 
     def abandon_all(self) -> None:
         """Tell every call to give up, since the agent stops."""
-        for ticket in self._tickets:
-            ticket.abandoned = True
+        with self._lock:
+            for ticket in self._tickets:
+                ticket.abandoned = True
 
 
 def _settle(future: "asyncio.Future[_T]", result: _T | None, error: Exception | None) -> None:

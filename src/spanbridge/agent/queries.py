@@ -190,7 +190,9 @@ class Queries:
             caller = await self._dispatcher.in_thread(lambda: open_host(one.attachment, alive))
             request = Request(_delete_frame(one.attachment), caller, None)
             ticket = _WhileJournalled(journal=self._journal, attachment=one.attachment)
-            outcome = await self._dispatcher.run(request, ticket)
+            outcome = await self._dispatcher.in_thread(
+                lambda: self._dispatcher.run(request, ticket)
+            )
         except SpanbridgeError as exc:
             return {"error": {"code": int(exc.code), "msg": exc.message}}
         if outcome is None:

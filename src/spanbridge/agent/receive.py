@@ -2,11 +2,10 @@
 """Reading one request from a socket: its bytes and the descriptors that travel along."""
 
 import array
-import asyncio
-import contextlib
 import os
+import select
 import socket
-from collections.abc import Callable, Iterator
+import time
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -74,11 +73,14 @@ class Incoming:
     """
     What has arrived on one connection; descriptors that were not asked for close with it.
 
-    The socket must not block.
+    Args:
+        sock: Does not block.
+        timeout_s: Seconds for a request to arrive as a whole.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, timeout_s: float) -> None:
         self._sock = sock
+        self._deadline = time.monotonic() + timeout_s
         self._data = bytearray()
         self._descriptors: list[int] = []
         self._truncated = False
@@ -94,9 +96,9 @@ class Incoming:
         while self._descriptors:
             os.close(self._descriptors.pop())
 
-    async def request(self) -> Request | None:
+    def request(self) -> Request | None:
         """
-        Read one request; the caller sets the deadline.
+        Read one request.
 
         Returns:
             None when the client hung up without a byte, as who only looks does.
@@ -105,13 +107,15 @@ class Incoming:
             DecodeError: It is malformed, or ends too early.
             CallError: A descriptor that it announces did not arrive, or the caller's
                 is no network namespace.
+            TimeoutError: It did not arrive in time.
             OSError: The connection broke.
         """
-        if not await self._fill(HEADER_BYTES):
+        if not self._fill(HEADER_BYTES):
             return None
         header = parse_call_header(bytes(self._data[:HEADER_BYTES]))
-        await self._fill(HEADER_BYTES + header.body_bytes)
-        frame = parse_call(header, bytes(memoryview(self._data)[HEADER_BYTES:]))
+        end = HEADER_BYTES + header.body_bytes
+        self._fill(end)
+        frame = parse_call(header, bytes(memoryview(self._data)[HEADER_BYTES:end]))
         self._refuse_missing(header)
         caller = self._caller() if header.caller else None
         return Request(frame, caller, self._descriptors.pop(0) if header.sandbox else None)
@@ -129,10 +133,12 @@ class Incoming:
         except NodeError as exc:
             raise CallError(exc.message) from exc
 
-    async def _fill(self, wanted: int) -> bool:
+    def _fill(self, wanted: int) -> bool:
         """Read until there are ``wanted`` bytes; tell whether anything came at all."""
         while len(self._data) < wanted:
-            chunk = await self._receive(min(wanted - len(self._data), _CHUNK_BYTES))
+            # More than wanted, since nearly always all of it is there: what a client sends
+            # after its request means nothing.
+            chunk = self._receive(_CHUNK_BYTES)
             if not chunk:
                 if not self._data:
                     return False
@@ -142,14 +148,14 @@ class Incoming:
             self._data += chunk
         return True
 
-    async def _receive(self, size: int) -> bytes:
+    def _receive(self, size: int) -> bytes:
         while True:
             try:
                 data, ancillary, flags, _ = self._sock.recvmsg(
                     size, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
-                await _until_readable(self._sock)
+                wait_until(self._sock, select.POLLIN, self._deadline)
                 continue
             for level, kind, content in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -159,44 +165,34 @@ class Incoming:
             return data
 
 
-async def _until_readable(sock: socket.socket) -> None:
-    # By number: asyncio spells out a socket object in an error that it then swallows.
-    loop, number = asyncio.get_running_loop(), sock.fileno()
-    ready = loop.create_future()
-
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    loop.add_reader(number, wake)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(number)
-
-
-@contextlib.contextmanager
-def watch_hang_up(sock: socket.socket, on_hang_up: Callable[[], None]) -> Iterator[None]:
+def wait_until(sock: socket.socket, event: int, deadline: float) -> None:
     """
-    Call ``on_hang_up`` when the client closes its end while the block runs.
+    Wait for a socket until a deadline of the monotonic clock.
+
+    Raises:
+        TimeoutError: Nothing came of it.
+    """
+    ready = select.poll()
+    ready.register(sock, event)
+    left_s = deadline - time.monotonic()
+    if left_s <= 0 or not ready.poll(left_s * 1000):
+        raise TimeoutError
+
+
+def has_hung_up(sock: socket.socket) -> bool:
+    """
+    Tell whether the client has closed its end.
 
     What it sends instead means nothing, and is read away.
+
+    Args:
+        sock: Does not block; one that is closed counts as hung up.
     """
-    loop, number = asyncio.get_running_loop(), sock.fileno()
-
-    def look() -> None:
-        try:
-            if sock.recv(_CHUNK_BYTES):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            pass  # reset: gone as well
-        loop.remove_reader(number)
-        on_hang_up()
-
-    loop.add_reader(number, look)
     try:
-        yield
-    finally:
-        loop.remove_reader(number)
+        while sock.recv(_CHUNK_BYTES):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # reset: gone as well
+    return True

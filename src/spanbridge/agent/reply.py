@@ -1,54 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending an answer: at once from the thread that made it, the rest from the loop."""
+"""Sending an answer."""
 
-import asyncio
+import select
 import socket
+import time
 
 from spanbridge.agent.calls import refuse
-from spanbridge.agent.logs import LOG
+from spanbridge.agent.receive import wait_until
 from spanbridge.base.errors import DecodeError
 from spanbridge.model.frames import AnswerFrame, render_answer
 
 
-class Reply:
+def send_answer(sock: socket.socket, answer: AnswerFrame, *, timeout_s: float) -> None:
     """
-    The answer on one connection.
-
-    Attributes:
-        begun: Whether there is an answer; what the client does from now on is no hanging up.
+    Send a whole answer; nearly always the kernel takes all of it at once.
 
     Args:
         sock: Does not block.
+        answer: One that is too long becomes an error that says so.
+        timeout_s: Seconds that the client may take to read it.
+
+    Raises:
+        TimeoutError: It did not.
+        OSError: The connection broke.
     """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.begun = False
-        self._sock = sock
-        self._rest = b""
-
-    def begin(self, answer: AnswerFrame) -> None:
-        """Send as much as the kernel takes at once, which is nearly always everything."""
-        self.begun = True
+    try:
+        data = render_answer(answer)
+    except DecodeError as exc:
+        data = render_answer(refuse(exc))
+    deadline = time.monotonic() + timeout_s
+    while data:
         try:
-            data = render_answer(answer)
-        except DecodeError as exc:
-            data = render_answer(refuse(exc))
-        try:
-            sent = self._sock.send(data)
+            data = data[sock.send(data) :]
         except BlockingIOError:
-            sent = 0
-        except OSError as exc:
-            # Nobody reads it: whoever gave up has hung up.
-            LOG.debug("a connection broke", cause=exc)
-            sent = len(data)
-        self._rest = data[sent:]
-
-    async def finish(self) -> None:
-        """
-        Send what is left, on the loop; the caller sets the deadline.
-
-        Raises:
-            OSError: The connection broke.
-        """
-        if self._rest:
-            await asyncio.get_running_loop().sock_sendall(self._sock, self._rest)
+            wait_until(sock, select.POLLOUT, deadline)

@@ -2,18 +2,23 @@
 """The socket server: accepts, checks the peer, reads, dispatches, answers."""
 
 import asyncio
+import contextlib
 import os
+import select
 import socket
+import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
 from spanbridge.agent.calls import refuse
+from spanbridge.agent.crew import Crew
 from spanbridge.agent.dispatch import Dispatcher, Ticket
 from spanbridge.agent.listen import Listener
 from spanbridge.agent.logs import LOG
 from spanbridge.agent.queries import PROGRAM, Queries
-from spanbridge.agent.receive import Incoming, Peer, Request, observe_peer, watch_hang_up
-from spanbridge.agent.reply import Reply
+from spanbridge.agent.receive import Incoming, Peer, Request, has_hung_up, observe_peer
+from spanbridge.agent.reply import send_answer
 from spanbridge.agent.settings import Limits
 from spanbridge.agent.tally import Tally
 from spanbridge.base.errors import CallError, DecodeError, RetryError, SpanbridgeError
@@ -22,13 +27,37 @@ from spanbridge.model.frames import AnswerFrame
 _PAUSE_S: Final = 0.1
 """Seconds to wait where the kernel has no descriptor left for a new connection."""
 
-_BATCH: Final = 64
-"""Connections accepted in a row before the loop turns to others."""
+_CLOSE_S: Final = 1.0
+"""Seconds that the thread at the door may take to let in who has connected before a stop."""
+
+
+class ClientTicket(Ticket):
+    """
+    A call whose client may hang up; looked at only when somebody asks.
+
+    Args:
+        sock: Of the client.
+        tally: Where it is counted.
+    """
+
+    __slots__ = ("_sock", "_tally")
+
+    def __init__(self, sock: socket.socket, tally: Tally) -> None:
+        super().__init__()
+        self._sock = sock
+        self._tally = tally
+
+    def given_up(self) -> bool:
+        """Tell whether nobody waits for the answer, or the agent stops."""
+        if not self.abandoned and has_hung_up(self._sock):
+            self.abandoned = True
+            self._tally.add("abandoned")
+        return self.abandoned
 
 
 class Server:
     """
-    Serves the clients of one socket.
+    Serves the clients of one socket, each in a thread.
 
     Args:
         listener: Where clients connect.
@@ -55,149 +84,156 @@ class Server:
         self._limits = limits
         self._tally = tally
         self._peer_of = peer_of
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
+        self._clients: set[socket.socket] = set()
+        self._stopping = False
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then let running calls end, for a while."""
         self._listener.sock.settimeout(0)
-        async with asyncio.TaskGroup() as group:
-            self._listen(group)
+        self._loop = asyncio.get_running_loop()
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        crew = Crew(self._accept, self._serve)
+        crew.start()
+        try:
             await stop.wait()
-            asyncio.get_running_loop().remove_reader(self._listener.sock)
-            self._retire(group)
+            await self._retire(crew)
             await self._settle()
+        finally:
+            self._listener.sock.close()
 
     # ------------------------------------------------------------ connections
 
-    def _listen(self, group: asyncio.TaskGroup) -> None:
-        asyncio.get_running_loop().add_reader(self._listener.sock, self._accept, group)
-
-    def _accept(self, group: asyncio.TaskGroup) -> bool:
-        """Take what waits; tell whether there may be more."""
-        for _ in range(_BATCH):
+    def _accept(self) -> socket.socket | None:
+        """Wait for the next client; None once the agent stops."""
+        door = select.poll()
+        for each in (self._listener.sock.fileno(), self._bell):
+            door.register(each, select.POLLIN)
+        while not (self._stopping and self._listener.path is None):
             try:
                 sock, _ = self._listener.sock.accept()
             except BlockingIOError:
-                return False
+                if self._stopping:
+                    break
+                door.poll()
             except OSError as exc:
                 LOG.error("cannot accept a connection", cause=exc)
-                loop = asyncio.get_running_loop()
-                if loop.remove_reader(self._listener.sock):
-                    loop.call_later(_PAUSE_S, self._listen, group)
-                return False
-            sock.settimeout(0)
-            if len(self._tasks) >= self._limits.connections:
-                self._turn_away(sock)
-                continue
-            task = group.create_task(self._serve(sock), name="connection")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return True
+                if self._stopping:
+                    break
+                time.sleep(_PAUSE_S)
+            else:
+                sock.settimeout(0)
+                if self._enter(sock):
+                    return sock
+        return None
 
-    def _turn_away(self, sock: socket.socket) -> None:
-        self._tally.overloads += 1
-        error = RetryError(f"cannot take the call: {len(self._tasks)} clients are connected")
-        with sock:
-            Reply(sock).begin(refuse(error))
+    def _enter(self, sock: socket.socket) -> bool:
+        with self._lock:
+            admitted = len(self._clients) < self._limits.connections
+            if admitted:
+                self._clients.add(sock)
+        if not admitted:
+            self._tally.add("overloads")
+            error = RetryError(f"cannot take the call: {len(self._clients)} clients are connected")
+            with sock, contextlib.suppress(OSError, TimeoutError):
+                send_answer(sock, refuse(error), timeout_s=0)
+        return admitted
 
-    def _retire(self, group: asyncio.TaskGroup) -> None:
+    async def _retire(self, crew: Crew[socket.socket]) -> None:
         """
         Let nobody connect any more; who has done so is served.
 
         A socket of the service manager stays: clients wait there for our successor.
         """
-        if self._listener.path is not None:
-            self._listener.remove()
-            while self._accept(group):
-                pass
-        self._listener.sock.close()
+        self._listener.remove()
+        self._stopping = True
+        os.eventfd_write(self._bell, 1)
+        if not await asyncio.to_thread(crew.wait_closed, _CLOSE_S):
+            LOG.error("the door does not close; stopping all the same")
 
     async def _settle(self) -> None:
         limits = self._limits
-        if not await self._wait_for_tasks(limits.patience_s):
+        if not await self._wait_for_clients(limits.patience_s):
             self._dispatcher.abandon_all()
-            if not await self._wait_for_tasks(limits.stop_s - limits.patience_s):
-                LOG.error("calls do not end; stopping without them", calls=len(self._tasks))
-        for task in self._tasks:
-            task.cancel()
+            if not await self._wait_for_clients(limits.stop_s - limits.patience_s):
+                LOG.error("calls do not end; stopping without them", calls=len(self._clients))
+        with self._lock:
+            for sock in self._clients:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
-    async def _wait_for_tasks(self, timeout_s: float) -> bool:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
-        return not self._tasks
+    async def _wait_for_clients(self, timeout_s: float) -> bool:
+        def wait() -> bool:
+            with self._left:
+                return self._left.wait_for(lambda: not self._clients, timeout_s)
+
+        return await asyncio.to_thread(wait)
 
     # ------------------------------------------------------------ one connection
 
-    async def _serve(self, sock: socket.socket) -> None:
-        with sock:
-            try:
-                await self._answer(sock)
-            except OSError as exc:
-                LOG.debug("a connection broke", cause=exc)
-            except Exception:  # noqa: BLE001  # one connection must not end the others
-                LOG.exception("a connection ended in a mistake of ours")
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            self._answer(sock)
+        except OSError as exc:
+            LOG.debug("a connection broke", cause=exc)
+        except Exception:  # noqa: BLE001  # one connection must not end the others
+            LOG.exception("a connection ended in a mistake of ours")
+        finally:
+            sock.close()
+            with self._lock:
+                self._clients.discard(sock)
+                self._left.notify_all()
 
-    async def _answer(self, sock: socket.socket) -> None:
+    def _answer(self, sock: socket.socket) -> None:
         try:
             peer = self._peer_of(sock)
             self._refuse_stranger(peer)
-            request = await self._read(sock, peer)
+            request = self._read(sock, peer)
             if request is None:
                 return
             if request.frame.program == PROGRAM:
                 request.close()
-                await self._send(sock, await self._queries.answer(request.frame))
+                asked = self._queries.answer(request.frame)
+                self._send(sock, asyncio.run_coroutine_threadsafe(asked, self._loop).result())
             else:
-                await self._run(sock, request)
+                self._run(sock, request)
         except SpanbridgeError as exc:
-            await self._send(sock, refuse(exc))
+            self._send(sock, refuse(exc))
 
     def _refuse_stranger(self, peer: Peer) -> None:
         if peer.uid in {0, os.geteuid()}:
             return
-        self._tally.refused += 1
+        self._tally.add("refused")
         LOG.warning("refused a client", pid=peer.pid, uid=peer.uid)
         raise CallError(f"cannot take the call: user {peer.uid} may not ask", hint="call as root")
 
-    async def _read(self, sock: socket.socket, peer: Peer) -> Request | None:
-        with Incoming(sock) as incoming:
+    def _read(self, sock: socket.socket, peer: Peer) -> Request | None:
+        with Incoming(sock, timeout_s=self._limits.request_s) as incoming:
             try:
-                async with asyncio.timeout(self._limits.request_s):
-                    return await incoming.request()
+                return incoming.request()
             except TimeoutError:
-                self._tally.late += 1
+                self._tally.add("late")
                 LOG.warning("dropped a client that did not send its request", pid=peer.pid)
                 return None
             except (DecodeError, CallError) as exc:
-                self._tally.malformed += 1
+                self._tally.add("malformed")
                 LOG.warning("refused a request", pid=peer.pid, cause=exc.message)
                 raise
 
-    async def _run(self, sock: socket.socket, request: Request) -> None:
-        ticket, reply = Ticket(), Reply(sock)
-
-        def abandon() -> None:
-            # Who has its answer hangs up too.
-            if not reply.begun:
-                ticket.abandoned = True
-                self._tally.abandoned += 1
-
-        with watch_hang_up(sock, abandon):
-            outcome = await self._dispatcher.run(
-                request, ticket, lambda outcome: reply.begin(outcome.answer)
-            )
+    def _run(self, sock: socket.socket, request: Request) -> None:
+        ticket = ClientTicket(sock, self._tally)
+        outcome = self._dispatcher.run(
+            request, ticket, lambda outcome: self._send(sock, outcome.answer)
+        )
         if outcome is None and not ticket.abandoned:
             raise RetryError("cannot take the call: the agent stops")
-        await self._finish(reply)
 
-    async def _send(self, sock: socket.socket, answer: AnswerFrame) -> None:
-        reply = Reply(sock)
-        reply.begin(answer)
-        await self._finish(reply)
-
-    async def _finish(self, reply: Reply) -> None:
+    def _send(self, sock: socket.socket, answer: AnswerFrame) -> None:
         try:
-            async with asyncio.timeout(self._limits.answer_s):
-                await reply.finish()
+            send_answer(sock, answer, timeout_s=self._limits.answer_s)
         except TimeoutError:
             LOG.warning("dropped a client that did not take its answer")
+        except OSError as exc:
+            # Nobody reads it: whoever gave up has hung up.
+            LOG.debug("a connection broke", cause=exc)

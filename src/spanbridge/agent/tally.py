@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has been counted since the start: plain numbers, kept on the event loop alone."""
+"""What has been counted since the start: plain numbers, written by many threads."""
 
 import bisect
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from spanbridge.model.request import VERBS
 
@@ -18,6 +19,8 @@ OTHER: Final = "other"
 """Stands for what clients make up, so that they cannot make the figures grow without end."""
 
 _VERBS: Final = frozenset(VERBS)
+
+Figure = Literal["malformed", "late", "refused", "overloads", "abandoned"]
 
 
 def known_verb(verb: str) -> str:
@@ -69,9 +72,16 @@ class Tally:
     refused: int = 0
     overloads: int = 0
     abandoned: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, figure: Figure) -> None:
+        """Count one more of a kind."""
+        with self._lock:
+            setattr(self, figure, getattr(self, figure) + 1)
 
     def count(self, verb: str, program: str, code: int, seconds: float) -> None:
         """Count one call that was answered."""
         verb = known_verb(verb)
-        self.calls[verb, program, code] += 1
-        self.seconds.setdefault(verb, Histogram()).add(seconds)
+        with self._lock:
+            self.calls[verb, program, code] += 1
+            self.seconds.setdefault(verb, Histogram()).add(seconds)
