@@ -23,7 +23,7 @@ from spanbridge.cni.surroundings import Surroundings
 from spanbridge.model.frames import ANSWER_MAX_BYTES, AnswerFrame, CallFrame
 from spanbridge.model.netconf import parse_name, parse_valid_attachments
 from spanbridge.model.owner import Owner
-from spanbridge.model.reader import Node, parse_object
+from spanbridge.model.reader import Node
 from spanbridge.model.version import NEWEST
 from spanbridge.rtnl import NetNs
 
@@ -127,7 +127,7 @@ class Calls:
         """
         started = time.monotonic()
         frame = request.frame
-        root = _root(frame.stdin)
+        root = _root(frame)
         fields = _fields(frame, root)
         with logs.of_call(**fields) as said:
             try:
@@ -206,10 +206,10 @@ class Calls:
         )
 
 
-def _root(stdin: bytes) -> Node | None:
+def _root(frame: CallFrame) -> Node | None:
     """Decode the configuration for its name; what is wrong with it, the verb will say."""
     try:
-        return parse_object(stdin)
+        return program.decode(frame.program, verb_of(frame), frame.stdin)
     except SpanbridgeError:
         return None
 

@@ -16,6 +16,7 @@ from spanbridge.bridge.link import (
     find_attached,
     mark_ready,
     may_have_firewall,
+    pinned_gateways,
     refuse_unsuitable,
     wait_for_port,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "gateway_port",
     "mark_ready",
     "may_have_firewall",
+    "pinned_gateways",
     "raise_sandbox",
     "refuse_unsuitable",
     "release",

@@ -3,12 +3,13 @@
 
 import errno
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import Code, KernelError, NodeError
 from spanbridge.base.names import IfIndex, IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge.site import Site, random_mac
+from spanbridge.model.addresses import Ip, ip_from_text
 from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState, SandboxState
 from spanbridge.model.owner import PREFIX, Owner, network_tag
 from spanbridge.rtnl import (
@@ -40,7 +41,24 @@ _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
+class SandboxEnd:
+    """
+    The end of the pair in the sandbox.
+
+    Attributes:
+        index: Unique in the sandbox.
+        name: At most 15 bytes.
+        mac: Hex octets joined by colons.
+        mtu: Bytes.
+    """
+
+    index: IfIndex
+    name: str
+    mac: str
+    mtu: int
+
+
+class Attached(NamedTuple):
     """
     The links as they were observed after the change.
 
@@ -52,7 +70,7 @@ class Attached:
 
     bridge: Link
     port: Link
-    sandbox: Link
+    sandbox: SandboxEnd
 
 
 def _unsuitable(subject: str, cause: str, hint: str) -> NodeError:
@@ -69,14 +87,13 @@ def refuse_unsuitable(found: Link | None, want: BridgeState) -> None:
     """
     if found is None:
         return
-    info = found.bridge
-    if info is None:
+    if found.kind != "bridge":
         raise _unsuitable(
             f"bridge {want.name}",
             f"the link of this name is of kind {found.kind or 'device'!r}",
             'name another "bridge", or remove that link',
         )
-    if want.vlan_filtering and not info.vlan_filtering:
+    if want.vlan_filtering and not (found.bridge and found.bridge.vlan_filtering):
         raise _unsuitable(
             f"bridge {want.name}",
             "it does not filter VLANs, so vlan and vlanTrunk would have no effect",
@@ -116,11 +133,9 @@ def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo
     if found is None:
         _create_bridge(site, want, undo)
         found = site.node.link(want.name)
-    refuse_unsuitable(found, want)
+        refuse_unsuitable(found, want)
     if found is None:
         raise NodeError(f"cannot use bridge {want.name}: it was removed while we made it")
-    # A bridge that takes router advertisements of its pods would be led by them.
-    site.host.write_sysctls([(f"net/ipv6/conf/{want.name}/accept_ra", "0")], missing_ok=True)
     promisc = True if want.promisc and not found.promisc else None
     if promisc:
         _push_setting(site, found, set_link(found.index, promisc=False), undo)
@@ -165,7 +180,7 @@ def find_attached(site: Site, owner: Owner, bridge: IfName) -> Attached | None:
     inside = site.inside.link(owner.ifname)
     if found is None or port is None or inside is None or not is_ready(port, owner):
         return None
-    return Attached(found, port, inside)
+    return Attached(found, port, SandboxEnd(inside.index, inside.name, inside.mac, inside.mtu))
 
 
 def is_ready(port: Link, owner: Owner) -> bool:
@@ -181,18 +196,20 @@ def _exists(want: DesiredAttachment, where: str) -> NodeError:
     )
 
 
-def _observe(node: Rtnl, want: DesiredAttachment) -> tuple[Link | None, dict[IfName, Link | None]]:
-    """Look up the bridge and whatever has one of the names for the host port, all at once."""
-    names = [want.owner.port_name(attempt) for attempt in range(PORT_NAMES)]
-    bridge, *ports = node.links_named([want.bridge.name, *names])
-    return bridge, dict(zip(names, ports, strict=True))
+def _free_port_name(node: Rtnl, want: DesiredAttachment, first: Link | None) -> IfName:
+    """
+    Name the host port. Refuse a second ADD; clear away what a killed one left.
 
-
-def _free_port_name(
-    node: Rtnl, want: DesiredAttachment, ports: dict[IfName, Link | None]
-) -> IfName:
-    """Name the host port. Refuse a second ADD; clear away what a killed one left."""
+    Args:
+        node: Socket in the node's namespace.
+        want: What is to be attached.
+        first: What has the first of the names; the others are looked at only if need be.
+    """
     owner = want.owner
+    names = [owner.port_name(attempt) for attempt in range(PORT_NAMES)]
+    if first is None:
+        return names[0]
+    ports = dict(zip(names, [first, *node.links_named(names[1:])], strict=True))
     free = []
     for name, found in ports.items():
         if found is None:
@@ -221,7 +238,9 @@ def port_messages(port: IfIndex, want: PortState, *, default_pvid: int) -> list[
         default_pvid: What the bridge gives to a new port; 0 for a bridge that gives
             nothing or does not filter.
     """
-    messages = [set_port(port, hairpin=want.hairpin, isolated=want.isolated)]
+    messages = []
+    if want.hairpin or want.isolated:
+        messages.append(set_port(port, hairpin=want.hairpin, isolated=want.isolated))
     ranges = [(each.first, each.last) for each in want.tagged]
     if default_pvid and not want.keep_default_vlan and default_pvid != want.pvid:
         messages.append(del_vlans(port, [(default_pvid, default_pvid)]))
@@ -230,6 +249,11 @@ def port_messages(port: IfIndex, want: PortState, *, default_pvid: int) -> list[
     if ranges:
         messages.append(add_vlans(port, ranges))
     return messages
+
+
+def _given_pvid(bridge: Link, want: PortState) -> int:
+    """Return the VLAN that a new port of ``bridge`` is given, where it shall not keep that."""
+    return 0 if want.keep_default_vlan else default_pvid(bridge)
 
 
 def default_pvid(bridge: Link) -> int:
@@ -255,7 +279,7 @@ def unmarked_group(network: str) -> int:
 
 def _create_pair(
     site: Site, want: DesiredAttachment, name: IfName, *, bridge: Link, undo: Undo
-) -> Link:
+) -> Attached:
     mac: MacAddress = want.sandbox.mac or random_mac()
     create = new_veth(
         name,
@@ -264,6 +288,7 @@ def _create_pair(
         peer_mac=mac,
         mtu=want.sandbox.mtu or None,
         master=bridge.index,
+        txqlen=0,
         group=unmarked_group(want.owner.network),
         peer_netns=site.entered,
     )
@@ -274,14 +299,17 @@ def _create_pair(
         if exc.errno == errno.EEXIST and site.inside.link(want.sandbox.ifname) is not None:
             raise _exists(want, f"it is in {site.sandbox_path} already") from exc
         raise
-    port = site.node.link(name)
+    # An adopted bridge takes MAC and MTU of its ports, so it is read again.
+    port, master = site.node.links_named([name, IfName(bridge.name)])
     if port is None:
         raise NodeError(f"cannot use host port {name}: it was removed while we made it")
-    return port
+    # Of the other end all is known: its MAC is ours, and a pair has one MTU.
+    inside = SandboxEnd(port.link, want.sandbox.ifname, mac, port.mtu)
+    return Attached(master or bridge, port, inside)
 
 
 def _mark_pending(port: Link, owner: Owner) -> Message:
-    return set_link(port.index, alias=owner.alias("pending"), txqlen=0, group=0)
+    return set_link(port.index, alias=owner.alias("pending"), group=0, up=True)
 
 
 def _remove_pair(site: Site, owner: Owner, name: IfName) -> None:
@@ -301,22 +329,19 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
         KernelError: The kernel refused; what was done is on ``undo``.
     """
     with site.bridge_lock(want.bridge.name):
-        found, ports = _observe(site.node, want)
+        found, taken = site.node.links_named([want.bridge.name, want.owner.port_name()])
         refuse_unsuitable(found, want.bridge)
-        name = _free_port_name(site.node, want, ports)
+        name = _free_port_name(site.node, want, taken)
         bridge = _ensure_bridge(site, want.bridge, found, undo)
-        port = _create_pair(site, want, name, bridge=bridge, undo=undo)
-        _refuse_advertisements(site.host, port)
+        attached = _create_pair(site, want, name, bridge=bridge, undo=undo)
+        bridge, port, _ = attached
+        _refuse_advertisements(site.host, bridge, port)
         site.node.request(
+            *port_messages(port.index, want.port, default_pvid=_given_pvid(bridge, want.port)),
             _mark_pending(port, want.owner),
-            *port_messages(port.index, want.port, default_pvid=default_pvid(bridge)),
-            set_link(port.index, up=True),
         )
     site.enter(sandbox_sysctls(want.sandbox))
-    inside = site.inside.link(want.sandbox.ifname)
-    if inside is None:
-        raise NodeError(f"cannot use {want.sandbox.ifname}: it was removed while we made it")
-    return Attached(bridge, port, inside)
+    return attached
 
 
 def sandbox_sysctls(want: SandboxState) -> list[tuple[str, str]]:
@@ -331,8 +356,10 @@ def sandbox_sysctls(want: SandboxState) -> list[tuple[str, str]]:
     return [*pairs, (f"{v4}/arp_notify", "1"), (f"{v6}/ndisc_notify", "1")]
 
 
-def _refuse_advertisements(host: NetNs, port: Link) -> None:
-    host.write_sysctls([(f"net/ipv6/conf/{port.name}/accept_ra", "0")], missing_ok=True)
+def _refuse_advertisements(host: NetNs, *links: Link) -> None:
+    """Keep pods from leading the node by router advertisements, at a bridge or a port."""
+    pairs = [(f"net/ipv6/conf/{link.name}/accept_ra", "0") for link in links]
+    host.write_sysctls(pairs, missing_ok=True)
 
 
 def raise_port(host: NetNs, node: Rtnl, port: Link) -> None:
@@ -341,7 +368,7 @@ def raise_port(host: NetNs, node: Rtnl, port: Link) -> None:
     node.request(set_link(port.index, up=True))
 
 
-def wait_for_port(site: Site, port: Link) -> Link:
+def wait_for_port(site: Site, port: Link) -> None:
     """
     Wait until the port forwards.
 
@@ -360,20 +387,41 @@ def wait_for_port(site: Site, port: Link) -> Link:
             f"cannot use host port {port.name}: it is {state} after {PORT_WAIT_S:.0f} s",
             hint=f"look at: bridge -d link show dev {port.name}",
         )
-    return seen
 
 
 def mark_ready(site: Site, want: DesiredAttachment, attached: Attached) -> None:
     """
     Write on the port that ADD has finished; until then a repeated ADD starts over.
 
-    The mark also says whether the firewall holds entries, so that DEL need not load
-    libnftables to find out.
+    The mark also says what the firewall holds, so that DEL need not load libnftables to
+    find out, nor read all tables to take away one element.
     """
-    state = READY_WITH_FIREWALL if want.uses_firewall else READY
+    state = READY
+    if want.uses_firewall:
+        only_pins = not want.masquerade and not want.spoof_check
+        state = f"{READY}+pins={_listed(want)}" if only_pins else READY_WITH_FIREWALL
     site.node.request(set_link(attached.port.index, alias=want.owner.alias(state)))
+
+
+def _listed(want: DesiredAttachment) -> str:
+    return ",".join(map(str, want.kept_gateways))
 
 
 def may_have_firewall(port: Link | None, owner: Owner) -> bool:
     """Tell whether the firewall may hold entries of the attachment with this port."""
     return port is not None and not port.alias.startswith(f"{owner.tag} {READY} ")
+
+
+def pinned_gateways(port: Link | None, owner: Owner) -> tuple[Ip, ...]:
+    """
+    List the gateway addresses that an attachment is pinned to, where it has nothing else.
+
+    Returns:
+        Nothing where the firewall may hold other entries of it too, or it is not known.
+    """
+    mark = f"{owner.tag} {READY}+pins="
+    if port is None or not port.alias.startswith(mark):
+        return ()
+    listed = port.alias.removeprefix(mark).partition(" ")[0].split(",")
+    found = [ip_from_text(each) for each in listed]
+    return tuple(each for each in found if each is not None)

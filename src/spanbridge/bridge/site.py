@@ -107,7 +107,7 @@ class Site:
         itself must not take the bridge away.
         """
         inode = self.host.identity[1]
-        return locked(self.run_dir / "locks" / f"bridge-{inode}-{bridge}")
+        return locked(f"{self.run_dir}/locks/bridge-{inode}-{bridge}")
 
     def __enter__(self) -> Self:
         return self

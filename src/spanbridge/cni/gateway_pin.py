@@ -24,7 +24,7 @@ def gateway_pin(site: Site, want: DesiredAttachment, port: Link) -> "GatewayPin 
     return GatewayPin(
         port=IfName(port.name),
         gateway_port=bridge.gateway_port(site, gateway),
-        addresses=tuple(dict.fromkeys(address.ip for address in gateway.addresses)),
+        addresses=want.kept_gateways,
     )
 
 

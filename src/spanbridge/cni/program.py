@@ -9,6 +9,7 @@ its exit status is 0 or 1.
 Source: CNI specification 1.1.0, sections 2 and 5.
 """
 
+import functools
 import json
 import os
 import select
@@ -47,6 +48,9 @@ PROGRAM_VARIABLE: Final = "SPANBRIDGE_PROGRAM"
 
 RUN_DIR: Final = "/run/spanbridge"
 STDIN_MAX_BYTES: Final = 1 << 20
+KEPT_MAX_BYTES: Final = 8192
+"""Longer configurations are not remembered: a pod's own, with a result in it, comes once."""
+
 VERSION_WAIT_S: Final = 0.5
 """Seconds that VERSION waits for a configuration; nothing obliges the caller to send one."""
 
@@ -142,6 +146,24 @@ def _ipam_verbs(program: str) -> dict[str, Callable[..., CniResult | None]]:
     }
 
 
+def decode(program: str, verb: str, stdin: bytes) -> Node:
+    """
+    Decode a configuration; equal ones of a node's pods only once.
+
+    Each verb of each program has its own, since a ``Node`` remembers which keys were
+    asked for.
+
+    Raises:
+        DecodeError: It is no JSON object.
+    """
+    return _decode(program, verb, stdin) if len(stdin) <= KEPT_MAX_BYTES else parse_object(stdin)
+
+
+@functools.lru_cache(maxsize=64)
+def _decode(_program: str, _verb: str, stdin: bytes) -> Node:
+    return parse_object(stdin)
+
+
 def _serve(program: str, request: Request, root: Node, around: "Surroundings") -> CniResult | None:
     from spanbridge.cni.surroundings import Sandbox
     from spanbridge.cni.verbs import Call
@@ -182,7 +204,7 @@ def answer(
     try:
         _refuse_name(program)
         request = parse_request(environ, stdin)
-        root = parse_object(stdin)
+        root = decode(program, request.verb, stdin)
         asked = root.take("cniVersion")
         version = asked if isinstance(asked, str) and asked in SUPPORTED else NEWEST
         result = _serve(program, request, root, around)

@@ -44,6 +44,7 @@ from spanbridge.ipam import (
     open_for_release,
     open_ipam,
 )
+from spanbridge.model.addresses import ip_from_text
 from spanbridge.model.desired import DesiredAttachment
 from spanbridge.model.netconf import (
     NetConf,
@@ -206,9 +207,8 @@ def ensure_firewall(site: Site, want: DesiredAttachment, attached: Attached, und
 
 
 def _interfaces(site: Site, attached: Attached, device: Link | None) -> tuple[Interface, ...]:
-    # An adopted bridge takes the MAC of its ports, so it is read again.
-    node_side = [site.node.link(attached.bridge.index) or attached.bridge, attached.port]
     inside = attached.sandbox
+    node_side = (attached.bridge, attached.port)
     listed = [Interface(link.name, link.mac, mtu=link.mtu) for link in node_side]
     listed.append(Interface(inside.name, inside.mac, site.sandbox_path, mtu=inside.mtu))
     if device is not None:
@@ -257,7 +257,7 @@ def delete(call: Call) -> None:
             _attempt(ipam.release, failures)
         _attempt(remove_link, failures)
         if conf.uses_firewall or bridge.may_have_firewall(removed[0], owner):
-            _attempt(lambda: _release_firewall(call, owner), failures)
+            _attempt(lambda: _release_firewall(site, owner, removed[0]), failures)
         if ipam is not None and not by_link:
             _attempt(ipam.release, failures)
     _raise_failures(f"delete all of {owner.ifname}", failures)
@@ -271,10 +271,15 @@ def _releaser(call: Call, conf: ReleaseConf, failures: list[Exception]) -> Relea
     return opened[0] if opened else None
 
 
-def _release_firewall(call: Call, owner: Owner) -> None:
+def _release_firewall(site: Site, owner: Owner, port: Link | None) -> None:
     from spanbridge import firewall
 
-    firewall.release(call.host, owner)
+    pinned = bridge.pinned_gateways(port, owner)
+    if port is None or not pinned:
+        firewall.release(site.host, owner)
+        return
+    held = {ip_from_text(each.address) for each in site.node.addresses()}
+    firewall.release_pins(site.host, owner, IfName(port.name), pinned, held=held.issuperset(pinned))
 
 
 def _ours(conf: NetConf, request: Request) -> CniResult:

@@ -17,6 +17,7 @@ from spanbridge.firewall.apply import (
     probe,
     probe_gateways,
     release,
+    release_pins,
     unpin,
     withdraw,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "probe",
     "probe_gateways",
     "release",
+    "release_pins",
     "unpin",
     "withdraw",
 ]

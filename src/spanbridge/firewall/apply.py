@@ -8,7 +8,8 @@ from typing import Final
 
 from spanbridge.base.errors import Code, NodeError, NotReadyError
 from spanbridge.base.log import warn
-from spanbridge.firewall import probes, session
+from spanbridge.base.names import IfName
+from spanbridge.firewall import gateways, probes, session
 from spanbridge.firewall.batches import Batches
 from spanbridge.firewall.entries import Entries, Found, GatewayPin, SpoofGuard
 from spanbridge.firewall.plan import (
@@ -155,6 +156,36 @@ def release(host: NetNs, *owners: Owner) -> bool:
         NodeError: The kernel refuses.
     """
     return _BATCHES.run(host, owners, partial(_release, host))
+
+
+def release_pins(
+    host: NetNs, owner: Owner, port: IfName, addresses: tuple[Ip, ...], *, held: bool
+) -> None:
+    """
+    Remove the entries of an owner who has none but those that pin gateways to a port.
+
+    By their keys, without looking at the tables: what `release` reads grows with the
+    number of attachments.
+
+    Args:
+        host: The node's namespace.
+        owner: Whose they are.
+        port: The host port.
+        addresses: The gateways' addresses.
+        held: The node has all of them, so they stay; else there may be more to remove.
+
+    Raises:
+        NodeError: The kernel refuses.
+    """
+    if held:
+        try:
+            with session.changing(host) as tables:
+                tables.change([gateways.delete_pin(ip, port) for ip in addresses])
+        except (RefusedError, UnavailableError):
+            pass  # not there as expected: to be looked for
+        else:
+            return
+    release(host, owner)
 
 
 def withdraw(host: NetNs, owner: Owner) -> None:

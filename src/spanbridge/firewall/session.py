@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -175,9 +174,9 @@ def _close_idle() -> None:
             _start_closer()
 
 
-def _lock_path(host: NetNs) -> Path:
+def _lock_path(host: NetNs) -> str:
     directory = os.environ.get("SPANBRIDGE_RUN") or _RUN_DIR
-    return Path(directory) / f"firewall-{host.identity[1]}.lock"
+    return f"{directory}/firewall-{host.identity[1]}.lock"
 
 
 class Session:

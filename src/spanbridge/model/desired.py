@@ -144,5 +144,11 @@ class DesiredAttachment:
     @property
     def uses_firewall(self) -> bool:
         """Whether it has entries in the firewall."""
-        stays = self.gateway is not None and self.gateway.stays_on_node
-        return bool(self.masquerade) or self.spoof_check or stays
+        return bool(self.masquerade) or self.spoof_check or bool(self.kept_gateways)
+
+    @property
+    def kept_gateways(self) -> tuple[Ip, ...]:
+        """Gateway addresses that the firewall keeps on the node."""
+        if self.gateway is None or not self.gateway.stays_on_node:
+            return ()
+        return tuple(dict.fromkeys(address.ip for address in self.gateway.addresses))

@@ -6,6 +6,7 @@ Source: CNI specification 1.1.0, section 1, and the documentation of the CNI pro
 bridge plugin, version 1.9.1.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -305,9 +306,10 @@ def _refuse_conflicts(conf: NetConf) -> None:
             )
 
 
+@functools.lru_cache(maxsize=64)
 def parse_netconf(root: Node) -> NetConf:
     """
-    Read and check a whole configuration.
+    Read and check a whole configuration; once, where the same document comes again.
 
     Raises:
         VersionError, DecodeError, ConfigError: The first fault found.

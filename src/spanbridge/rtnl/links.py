@@ -8,8 +8,8 @@ Source: linux/if_link.h and linux/if.h, Linux 6.1.
 """
 
 import struct
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from spanbridge.base.names import IfIndex
 from spanbridge.rtnl.messages import IFINFO
@@ -161,10 +161,9 @@ class PortInfo:
         return self.state == "forwarding"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """
-    A network interface.
+    A network interface; a tuple, since every call reads several and this is built fastest.
 
     What belongs to its kind is decoded when it is asked for: of the time to read a port
     of a bridge that is half, and most who look at one ask for something else.
@@ -188,9 +187,11 @@ class Link:
         promiscuity: How many users want promiscuous mode; a bridge is one for its ports.
         vlans: Of a bridge or its port, by VLAN; empty unless asked for.
         master_kind: Of ``master``; empty for none.
+        own_data: What belongs to its kind, as the kernel sent it.
+        port_data: What belongs to the kind of ``master``, likewise.
     """
 
-    index: IfIndex
+    index: IfIndex  # type: ignore[assignment]  # hides the method of tuples
     name: str
     kind: str
     mac: str
@@ -207,8 +208,8 @@ class Link:
     promiscuity: int
     vlans: tuple[PortVlan, ...] = ()
     master_kind: str = ""
-    _own_data: bytes = field(default=b"", repr=False)
-    _port_data: bytes = field(default=b"", repr=False)
+    own_data: bytes = b""
+    port_data: bytes = b""
 
     @property
     def up(self) -> bool:
@@ -228,17 +229,17 @@ class Link:
     @property
     def vlan_id(self) -> int:
         """Of a link of kind ``vlan``; 0 otherwise."""
-        return Attributes(self._own_data).u16(IFLA_VLAN_ID) or 0 if self.kind == "vlan" else 0
+        return Attributes(self.own_data).u16(IFLA_VLAN_ID) or 0 if self.kind == "vlan" else 0
 
     @property
     def bridge(self) -> BridgeInfo | None:
         """Of a bridge; raises ``WireError`` where an attribute has a wrong size."""
-        return _parse_bridge(Attributes(self._own_data)) if self.kind == "bridge" else None
+        return _parse_bridge(Attributes(self.own_data)) if self.kind == "bridge" else None
 
     @property
     def port(self) -> PortInfo | None:
         """Of a bridge port; raises ``WireError`` where an attribute has a wrong size."""
-        return _parse_port(Attributes(self._port_data)) if self.master_kind == "bridge" else None
+        return _parse_port(Attributes(self.port_data)) if self.master_kind == "bridge" else None
 
 
 def parse_index(body: bytes) -> IfIndex:
@@ -280,8 +281,8 @@ def parse_link(body: bytes) -> Link:
         # Other families put nests of their own shape under the same number.
         vlans=parse_af_spec(found.raw.get(IFLA_AF_SPEC, b"")) if family == _AF_BRIDGE else (),
         master_kind=info.text(IFLA_INFO_SLAVE_KIND),
-        _own_data=info.raw.get(IFLA_INFO_DATA, b""),
-        _port_data=info.raw.get(IFLA_INFO_SLAVE_DATA, b""),
+        own_data=info.raw.get(IFLA_INFO_DATA, b""),
+        port_data=info.raw.get(IFLA_INFO_SLAVE_DATA, b""),
     )
 
 

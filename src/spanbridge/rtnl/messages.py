@@ -2,8 +2,7 @@
 """A request to the kernel, and the numbers that all families share."""
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.rtnl.wire import HEADER, NLM_F_ACK, NLM_F_REQUEST
 
@@ -34,8 +33,7 @@ Source: linux/rtnetlink.h, enum rt_scope_t.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """
     One request.
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The socket: what can be read from the kernel, and waiting for a link."""
 
-import dataclasses
 import errno
 import socket
 import time
@@ -129,7 +128,7 @@ class Rtnl(Transport):
         if not vlans:
             return links
         of_port = self.vlans()
-        return [dataclasses.replace(link, vlans=of_port.get(link.index, ())) for link in links]
+        return [link._replace(vlans=of_port.get(link.index, ())) for link in links]
 
     def addresses(self, index: int | None = None, family: int = 0) -> list[Address]:
         """

@@ -13,8 +13,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from spanbridge.base.errors import InputError, NodeError
 
@@ -242,8 +241,7 @@ def unpack_struct(layout: struct.Struct, body: bytes) -> tuple[int, ...]:
     return fields
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """
     One message from the kernel.
 

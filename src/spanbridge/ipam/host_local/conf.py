@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host-local section, complete and checked. Pure."""
 
+import functools
 from typing import Final, NamedTuple
 
 from spanbridge.base.errors import CallError, ConfigError, InputError
@@ -121,14 +122,22 @@ def parse_host_local(request: Request, call: IpamCall, default_data_dir: str) ->
     Raises:
         ConfigError, CallError: The first fault found.
     """
-    ipam = call.ipam.node
+    runtime = call.root.node("runtimeConfig")
+    conf = _parse_section(call.ipam.node, runtime, default_data_dir)
+    _require_sets(request, call, conf.sets)
+    wishes = _wishes(request, call.root)
+    return conf._replace(requested=_assign(conf.sets, wishes)) if wishes else conf
+
+
+@functools.lru_cache(maxsize=64)
+def _parse_section(ipam: Node, runtime: Node | None, default_data_dir: str) -> HostLocalConf:
+    """Read what does not depend on the call; once, where the same document comes again."""
     ipam.take("type")
-    sets, unknown = parse_sets(ipam, call.root.node("runtimeConfig"))
-    _require_sets(request, call, sets)
+    sets, unknown = parse_sets(ipam, runtime)
     return HostLocalConf(
         data_dir=parse_data_dir(ipam, default_data_dir),
         sets=sets,
-        requested=_assign(sets, _wishes(request, call.root)),
+        requested=(None,) * len(sets),
         routes=parse_routes(ipam),
         resolv_conf=ipam.text("resolvConf"),
         unknown=unknown + ipam.unknown(),
