@@ -44,7 +44,6 @@ from spanbridge.ipam import (
     open_for_release,
     open_ipam,
 )
-from spanbridge.model.addresses import ip_from_text
 from spanbridge.model.desired import DesiredAttachment
 from spanbridge.model.netconf import (
     NetConf,
@@ -278,8 +277,8 @@ def _release_firewall(site: Site, owner: Owner, port: Link | None) -> None:
     if port is None or not pinned:
         firewall.release(site.host, owner)
         return
-    held = {ip_from_text(each.address) for each in site.node.addresses()}
-    firewall.release_pins(site.host, owner, IfName(port.name), pinned, held=held.issuperset(pinned))
+    held = all(site.node.is_local(str(each)) for each in pinned)
+    firewall.release_pins(site.host, owner, IfName(port.name), pinned, held=held)
 
 
 def _ours(conf: NetConf, request: Request) -> CniResult:

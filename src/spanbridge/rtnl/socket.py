@@ -210,6 +210,17 @@ class Rtnl(Transport):
         found = self.ask(question, tolerate=_UNREACHABLE)[0]
         return None if found is None else parse_route(found)
 
+    def is_local(self, address: str) -> bool:
+        """
+        Tell whether this host has an address, at the same cost however many others it has.
+
+        One that is tentative, or on a link that is down, does not count.
+
+        Source: linux/rtnetlink.h, RTN_LOCAL.
+        """
+        route = self.route_to(address)
+        return route is not None and route.type == "local"
+
     def neighbours(self, index: int | None = None, family: int = 0) -> list[Neighbour]:
         """
         List neighbours.
