@@ -24,6 +24,7 @@ from spanbridge.rtnl import (
     new_veth,
     set_bridge,
     set_link,
+    set_link_local,
     set_port,
 )
 
@@ -36,6 +37,9 @@ PORT_WAIT_S: Final = 10.0
 READY: Final = "ready"
 READY_WITH_FIREWALL: Final = "ready+firewall"
 """States in a port's alias; "pending" comes before them."""
+
+NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT})
+"""What a kernel answers to ``set_link_local`` where a link has no IPv6."""
 
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
 
@@ -206,9 +210,9 @@ def _free_port_name(node: Rtnl, want: DesiredAttachment, first: Link | None) -> 
         first: What has the first of the names; the others are looked at only if need be.
     """
     owner = want.owner
-    names = [owner.port_name(attempt) for attempt in range(PORT_NAMES)]
     if first is None:
-        return names[0]
+        return owner.port_name()
+    names = [owner.port_name(attempt) for attempt in range(PORT_NAMES)]
     ports = dict(zip(names, [first, *node.links_named(names[1:])], strict=True))
     free = []
     for name, found in ports.items():
@@ -337,8 +341,10 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
         bridge, port, _ = attached
         _refuse_advertisements(site.host, bridge, port)
         site.node.request(
+            set_link_local(port.index, generated=False),
             *port_messages(port.index, want.port, default_pvid=_given_pvid(bridge, want.port)),
             _mark_pending(port, want.owner),
+            tolerate=NO_IPV6,
         )
     site.enter(sandbox_sysctls(want.sandbox))
     return attached
@@ -363,8 +369,9 @@ def _refuse_advertisements(host: NetNs, *links: Link) -> None:
 
 
 def raise_port(host: NetNs, node: Rtnl, port: Link) -> None:
-    """Set a port up, deaf to router advertisements from the first moment."""
+    """Set a port up, deaf to router advertisements and without an address of its own."""
     _refuse_advertisements(host, port)
+    node.request(set_link_local(port.index, generated=False), tolerate=NO_IPV6)
     node.request(set_link(port.index, up=True))
 
 

@@ -19,6 +19,7 @@ from spanbridge.rtnl.linkchanges import (
     new_vlan,
     set_bridge,
     set_link,
+    set_link_local,
     set_port,
 )
 from spanbridge.rtnl.links import BridgeInfo, Link, PortInfo
@@ -80,5 +81,6 @@ __all__ = [
     "new_vlan",
     "set_bridge",
     "set_link",
+    "set_link_local",
     "set_port",
 ]

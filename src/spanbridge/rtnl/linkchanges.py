@@ -5,6 +5,7 @@ Requests that make, change and remove links.
 Source: linux/if_link.h, linux/veth.h; net/core/rtnetlink.c, Linux 6.1.
 """
 
+import socket
 from typing import Final
 
 from spanbridge.base.errors import InputError
@@ -246,6 +247,20 @@ def set_link(  # noqa: PLR0913  # one keyword per attribute
     if netns is not None:
         body += attribute_u32(ifla.IFLA_NET_NS_FD, netns.fd)
     return Message(RTM_SETLINK, 0, body, f"set link {index_or_name}")
+
+
+def set_link_local(index: int, *, generated: bool) -> Message:
+    """
+    Say whether a link gets an IPv6 link-local address of its own when it next goes up.
+
+    EAFNOSUPPORT where it has no IPv6: without that in the kernel, or below the smallest MTU.
+
+    Source: linux/if_link.h, IFLA_INET6_ADDR_GEN_MODE and enum in6_addr_gen_mode.
+    """
+    mode = ifla.IN6_ADDR_GEN_MODE_EUI64 if generated else ifla.IN6_ADDR_GEN_MODE_NONE
+    inet6 = attribute(socket.AF_INET6, attribute_u8(ifla.IFLA_INET6_ADDR_GEN_MODE, mode))
+    body = _address(index) + attribute(ifla.IFLA_AF_SPEC, inet6)
+    return Message(RTM_SETLINK, 0, body, f"set link-local address of link {index}")
 
 
 def set_port(

@@ -297,6 +297,15 @@ def test_the_node_does_not_listen_to_router_advertisements_of_pods(
         assert node.run("cat", f"/proc/sys/net/ipv6/conf/{device}/accept_ra") == "0\n"
 
 
+def test_the_node_has_no_ipv6_address_on_a_port(
+    cni: Cni, layer3: MakeConf, node: Netns, pod: Netns
+) -> None:
+    result = cni.add(layer3("fd00::/64", isGateway=True), pod)
+    port = result["interfaces"][1]["name"]
+
+    assert node.run("ip", "-6", "addr", "show", "dev", port) == ""
+
+
 def test_a_route_has_the_mtu_table_and_metric_that_ipam_gave_it(
     cni: Cni, conf: MakeConf, pod: Netns, ip_json: Callable[..., list[dict[str, Any]]]
 ) -> None:
