@@ -292,7 +292,6 @@ def _create_pair(
         peer_mac=mac,
         mtu=want.sandbox.mtu or None,
         master=bridge.index,
-        txqlen=0,
         group=unmarked_group(want.owner.network),
         peer_netns=site.entered,
     )
@@ -313,7 +312,7 @@ def _create_pair(
 
 
 def _mark_pending(port: Link, owner: Owner) -> Message:
-    return set_link(port.index, alias=owner.alias("pending"), group=0, up=True)
+    return set_link(port.index, alias=owner.alias("pending"), txqlen=0, group=0, up=True)
 
 
 def _remove_pair(site: Site, owner: Owner, name: IfName) -> None:
