@@ -11,6 +11,7 @@ from spanbridge.base.undo import Undo
 from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState, SandboxState
 from spanbridge.model.owner import PREFIX, Owner, network_tag
+from spanbridge.model.uplink import UplinkState
 from spanbridge.rtnl import (
     Link,
     Message,
@@ -132,6 +133,17 @@ def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo
     return found
 
 
+def _ensure_uplink(
+    site: Site, want: UplinkState, bridge: Link, *, found: Link | None, undo: Undo
+) -> Link:
+    """Ensure the uplink; the bridge as it is then, since a new port may change its MTU."""
+    from spanbridge.bridge.uplink import ensure_uplink  # only those who have one pay for it
+
+    if not ensure_uplink(site, want, bridge, found=found, undo=undo):
+        return bridge
+    return site.node.link(bridge.index) or bridge
+
+
 def _push_setting(site: Site, bridge: Link, earlier: Message, undo: Undo) -> None:
     """Remember to bring a setting back, unless others came to rely on it meanwhile."""
     before = {port.index for port in site.node.links(master=bridge.index)}
@@ -181,11 +193,29 @@ def _exists(want: DesiredAttachment, where: str) -> NodeError:
     )
 
 
-def _observe(node: Rtnl, want: DesiredAttachment) -> tuple[Link | None, dict[IfName, Link | None]]:
-    """Look up the bridge and whatever has one of the names for the host port, all at once."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """
+    What has one of our names on the node; None in the place of what is missing.
+
+    Attributes:
+        bridge: The bridge.
+        uplink: The uplink; None also where the configuration names none.
+        ports: Whatever has one of the names for the host port.
+    """
+
+    bridge: Link | None
+    uplink: Link | None
+    ports: dict[IfName, Link | None]
+
+
+def _observe(node: Rtnl, want: DesiredAttachment) -> _Seen:
+    """Look up everything by name, all at once."""
     names = [want.owner.port_name(attempt) for attempt in range(PORT_NAMES)]
-    bridge, *ports = node.links_named([want.bridge.name, *names])
-    return bridge, dict(zip(names, ports, strict=True))
+    others = [want.bridge.name, *([want.uplink.device] if want.uplink else [])]
+    bridge, *found = node.links_named([*others, *names])
+    uplink = found.pop(0) if want.uplink else None
+    return _Seen(bridge, uplink, dict(zip(names, found, strict=True)))
 
 
 def _free_port_name(
@@ -301,10 +331,12 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
         KernelError: The kernel refused; what was done is on ``undo``.
     """
     with site.bridge_lock(want.bridge.name):
-        found, ports = _observe(site.node, want)
-        refuse_unsuitable(found, want.bridge)
-        name = _free_port_name(site.node, want, ports)
-        bridge = _ensure_bridge(site, want.bridge, found, undo)
+        seen = _observe(site.node, want)
+        refuse_unsuitable(seen.bridge, want.bridge)
+        name = _free_port_name(site.node, want, seen.ports)
+        bridge = _ensure_bridge(site, want.bridge, seen.bridge, undo)
+        if want.uplink is not None:
+            bridge = _ensure_uplink(site, want.uplink, bridge, found=seen.uplink, undo=undo)
         port = _create_pair(site, want, name, bridge=bridge, undo=undo)
         _refuse_advertisements(site.host, port)
         site.node.request(

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Which changes turn what is there into what was asked for, and back; pure.
+
+A change says what it makes of what; so it can be written down before it is made, and
+undone later only where it was made and nobody has changed it since.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from spanbridge.bridge.uplink.facts import (
+    UplinkFacts,
+    default_pvid,
+    filters,
+    fresh_port_vlans,
+    ranges_of,
+)
+from spanbridge.model.netconf import VlanRange, merge_ranges
+from spanbridge.model.uplink import PortPlan, UplinkState, UplinkWish, plan_port, subtract
+from spanbridge.rtnl import NOOP, Link
+
+CREATE_BRIDGE: Final = "create-bridge"
+BRIDGE_MTU: Final = "bridge-mtu"
+BRIDGE_UP: Final = "bridge-up"
+DEVICE_MTU: Final = "device-mtu"
+ENSLAVE: Final = "enslave"
+VLANS: Final = "vlans"
+DEVICE_UP: Final = "device-up"
+
+ORDER: Final = (CREATE_BRIDGE, BRIDGE_MTU, BRIDGE_UP, DEVICE_MTU, ENSLAVE, VLANS, DEVICE_UP)
+"""In which changes are made; they are undone from the last to the first."""
+
+BRIDGE_CHANGES: Final = frozenset({CREATE_BRIDGE, BRIDGE_MTU, BRIDGE_UP})
+"""Those that a second uplink of the same bridge relies on."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""First and last VLAN of each range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    One change of one object.
+
+    Attributes:
+        kind: One of ``ORDER``.
+        mac: Of a bridge that we make; by it we know it again.
+        before: MTU, in bytes, before the change.
+        after: MTU afterwards.
+        added: VLANs that the port did not carry.
+        removed: VLANs that were taken from it.
+        was_never_up: Of a link that is set up: it had no queueing discipline yet.
+    """
+
+    kind: str
+    mac: str = ""
+    before: int = 0
+    after: int = 0
+    added: Ranges = ()
+    removed: Ranges = ()
+    was_never_up: bool = False
+
+
+def state_of(wish: UplinkWish) -> UplinkState:
+    """Say what the port of an uplink must carry for a wish."""
+    return UplinkState(wish.device, wish.vlans, keep_default_vlan=not wish.vlans, mtu=0)
+
+
+def _find(changes: Iterable[Change], kind: str) -> Change | None:
+    return next((each for each in changes if each.kind == kind), None)
+
+
+def is_ours(bridge: Link | None, changes: Iterable[Change]) -> bool:
+    """Tell whether a bridge is the one that recorded changes made."""
+    made = _find(changes, CREATE_BRIDGE)
+    return bridge is not None and made is not None and bridge.mac == made.mac
+
+
+def plan_ensure(
+    wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...], mac: str
+) -> tuple[Change, ...]:
+    """
+    List the changes that are still to be made.
+
+    Args:
+        wish: What was asked for.
+        facts: What is there; a device that must not be used was refused before.
+        recorded: What earlier calls have made, or were about to make.
+        mac: For a bridge that is to be made, where no earlier call chose one.
+    """
+    changes = [*_bridge_changes(wish, facts.bridge, recorded, mac)]
+    device = facts.device
+    if wish.mtu > device.mtu:
+        changes.append(Change(DEVICE_MTU, before=device.mtu, after=wish.mtu))
+    if not facts.is_port:
+        changes.append(Change(ENSLAVE))
+    vlans = plan_vlans(wish, facts, recorded)
+    if vlans:
+        changes.append(Change(VLANS, added=vlans.added, removed=vlans.removed))
+    if not device.up:
+        changes.append(Change(DEVICE_UP, was_never_up=device.qdisc == NOOP))
+    return tuple(changes)
+
+
+def _bridge_changes(
+    wish: UplinkWish, bridge: Link | None, recorded: tuple[Change, ...], mac: str
+) -> Iterator[Change]:
+    if bridge is None:
+        chosen = _find(recorded, CREATE_BRIDGE)
+        yield Change(CREATE_BRIDGE, mac=chosen.mac if chosen else mac)
+    if wish.mtu and (bridge is None or bridge.mtu != wish.mtu):
+        yield Change(BRIDGE_MTU, before=bridge.mtu if bridge else 0, after=wish.mtu)
+    if bridge is None or not bridge.up:
+        yield Change(BRIDGE_UP, was_never_up=bridge is not None and bridge.qdisc == NOOP)
+
+
+def plan_vlans(wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...]) -> PortPlan:
+    """
+    Compare the VLANs of the device with the wish.
+
+    On top of what ADD would do, it takes back what an earlier call added and is no longer
+    wished, unless another port of the bridge carries it.
+    """
+    bridge = facts.bridge
+    filtering = bool(wish.vlans) if bridge is None else filters(bridge)
+    if not filtering:
+        return PortPlan(0, (), ())
+    given = int(wish.creates_default_vlan) if bridge is None else default_pvid(bridge)
+    vlans = facts.vlans if facts.is_port else fresh_port_vlans(given)
+    plan = plan_port(
+        state_of(wish),
+        ranges_of(vlans),
+        default_pvid=given,
+        has_pvid=any(each.pvid for each in vlans),
+        fresh=not facts.is_port or _find(recorded, ENSLAVE) is not None,
+    )
+    return replace(plan, removed=(*plan.removed, *_stale(wish, facts, recorded)))
+
+
+def _stale(
+    wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...]
+) -> list[tuple[int, int]]:
+    """List VLANs on the port that earlier calls added and nobody wants any more."""
+    earlier = _find(recorded, VLANS)
+    if earlier is None or not facts.is_port:
+        return []
+    kept = [(int(each.first), int(each.last)) for each in wish.vlans]
+    kept += [each for port in facts.ports for each in ranges_of(port.vlans)]
+    there = ranges_of(facts.vlans)
+    absent = subtract(earlier.added, there)
+    return subtract(earlier.added, [*kept, *absent])
+
+
+def merge_changes(earlier: tuple[Change, ...], later: tuple[Change, ...]) -> tuple[Change, ...]:
+    """
+    Unite what earlier calls have made with what this one will make, in ``ORDER``.
+
+    What was there before the first of them counts; what the last one makes of it, too.
+    """
+    merged = {each.kind: each for each in earlier}
+    for each in later:
+        first = merged.get(each.kind)
+        if first is None or each.kind == CREATE_BRIDGE:
+            merged[each.kind] = each
+        else:
+            merged[each.kind] = replace(
+                first,
+                after=each.after,
+                added=_union(first.added, each.added),
+                removed=_union(subtract(first.removed, each.added), each.removed),
+            )
+    return tuple(merged[kind] for kind in ORDER if kind in merged)
+
+
+def settle(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """Forget, once all changes are made, the VLANs that were taken back."""
+    return tuple(
+        replace(each, added=tuple(subtract(each.added, each.removed)), removed=())
+        for each in changes
+    )
+
+
+def _union(first: Iterable[tuple[int, int]], second: Iterable[tuple[int, int]]) -> Ranges:
+    ranges = [VlanRange(low, high) for low, high in (*first, *second)]  # type: ignore[arg-type]
+    return tuple((each.first, each.last) for each in merge_ranges(ranges))
+
+
+def plan_release(
+    changes: tuple[Change, ...], device: Link | None, bridge: Link | None
+) -> tuple[Change, ...]:
+    """
+    List what is to be undone, in the order in which it is; what is undone already is left out.
+
+    Args:
+        changes: What was made, or was about to be.
+        device: None where it is gone.
+        bridge: None where it is gone.
+    """
+    made = is_ours(bridge, changes)
+    is_port = device is not None and bridge is not None and device.master == bridge.index
+    enslaved = _find(changes, ENSLAVE) is not None
+
+    def stands(change: Change) -> bool:
+        standing = {
+            CREATE_BRIDGE: made,
+            # What was done to a bridge of ours goes with it.
+            BRIDGE_MTU: bridge is not None and not made and bridge.mtu == change.after,
+            BRIDGE_UP: not made and _is_raised(bridge, change),
+            DEVICE_MTU: device is not None and device.mtu == change.after,
+            ENSLAVE: is_port,
+            # The same goes for the VLANs of a port that was none before.
+            VLANS: is_port and not enslaved and bool(change.added),
+            DEVICE_UP: _is_raised(device, change),
+        }
+        return standing[change.kind]
+
+    return tuple(each for each in reversed(changes) if stands(each))
+
+
+def _is_raised(link: Link | None, change: Change) -> bool:
+    """Tell whether a link is not yet as it was before it was set up."""
+    if link is None:
+        return False
+    return link.up or (change.was_never_up and link.qdisc != NOOP)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node with a network card and a bridge in many states, and `spanbridge uplink` on it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from spanbridge.testing.plugin import Netns
+
+TIMEOUT_S: Final = 15
+
+VOLATILE: Final = ("hello_timer", "tcn_timer", "topology_change_timer", "gc_timer")
+"""What a bridge counts all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one command answered: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """
+    A node, its records, and what other tools say about it.
+
+    Attributes:
+        netns: The node's namespace; ``eth1`` in it leads to ``far``.
+        place: Directory of state and locks.
+    """
+
+    netns: Netns
+    place: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Variables for our programs."""
+        return {
+            "SPANBRIDGE_STATE": str(self.place / "state"),
+            "SPANBRIDGE_RUN": str(self.place / "run"),
+            "COLUMNS": "120",
+        }
+
+    def uplink(self, line: str) -> Said:
+        """Run ``spanbridge uplink …``."""
+        enter = ["ip", "netns", "exec", self.netns.name]
+        done = subprocess.run(
+            [*enter, sys.executable, "-m", "spanbridge.cli", "uplink", *shlex.split(line)],
+            env=os.environ | self.environ,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def sh(self, *lines: str) -> None:
+        """Run command lines on the node."""
+        for line in lines:
+            self.netns.run(*shlex.split(line))
+
+    def links(self) -> dict[str, Any]:
+        """Everything that ``ip`` knows of each link, by name."""
+        found = json.loads(self.netns.run("ip", "-d", "-j", "link"))
+        for each in found:
+            data = each.get("linkinfo", {}).get("info_data", {})
+            for name in VOLATILE:
+                data.pop(name, None)
+        return {each["ifname"]: each for each in found}
+
+    def picture(self) -> tuple[str, str, str]:
+        """Every byte that ``ip -d link`` and ``bridge vlan`` print, and the files on record."""
+        links = json.dumps(self.links())
+        vlans = self.netns.run("bridge", "-j", "vlan")
+        records = self.place / "state/uplinks"
+        left = sorted(os.listdir(records)) if records.is_dir() else []  # noqa: PTH208
+        return links, vlans, str(left)
+
+
+@pytest.fixture
+def host(node: Netns, tmp_path: Path) -> Host:
+    """A node with a card that was never up, and a cable in it."""
+    made = Host(node, tmp_path)
+    made.sh(
+        "ip link add eth1 address 02:00:00:00:00:01 type veth peer name far",
+        "ip link set far up",
+    )
+    return made
+
+
+@pytest.fixture
+def vlans() -> tuple[str, ...]:
+    """VLANs that uplinks of a test carry; none where the kernel may not filter."""
+    return ()
+
+
+Make = Callable[[Host], None]
