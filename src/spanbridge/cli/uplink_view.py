@@ -15,6 +15,7 @@ from spanbridge.bridge.uplink.plan import (
     DEVICE_MTU,
     DEVICE_UP,
     ENSLAVE,
+    FOLLOW_MTU,
     VLANS,
     Change,
 )
@@ -29,6 +30,7 @@ def made_words(change: Change, wish: UplinkWish) -> str:
     words = {
         CREATE_BRIDGE: f"made bridge {wish.bridge}{filtering}, MAC {change.mac}",
         BRIDGE_MTU: f"set the MTU of {wish.bridge} to {change.after}",
+        FOLLOW_MTU: f"left the MTU of {wish.bridge}, {change.before}, to the kernel",
         BRIDGE_UP: f"set {wish.bridge} up",
         DEVICE_MTU: f"set the MTU of {wish.device} to {change.after}",
         ENSLAVE: f"made {wish.device} a port of {wish.bridge}",
@@ -52,6 +54,7 @@ def undone_words(change: Change, wish: UplinkWish) -> str:
     words = {
         CREATE_BRIDGE: f"removed bridge {wish.bridge}",
         BRIDGE_MTU: f"set the MTU of {wish.bridge} back to {change.before}",
+        FOLLOW_MTU: f"set the MTU of {wish.bridge} back to {change.before}",
         BRIDGE_UP: f"set {wish.bridge} down",
         DEVICE_MTU: f"set the MTU of {wish.device} back to {change.before}",
         ENSLAVE: f"took {wish.device} from {wish.bridge}",

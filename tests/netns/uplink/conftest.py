@@ -17,8 +17,8 @@ from spanbridge.testing.plugin import Netns
 
 TIMEOUT_S: Final = 15
 
-VOLATILE: Final = ("hello_timer", "tcn_timer", "topology_change_timer", "gc_timer")
-"""What a bridge counts all the time."""
+HISTORY: Final = ("operstate", "tso_max_size")
+"""What the kernel derives from a bridge's ports, and keeps when the last live one has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,23 @@ class Host:
         """Everything that ``ip`` knows of each link, by name."""
         found = json.loads(self.netns.run("ip", "-d", "-j", "link"))
         for each in found:
-            data = each.get("linkinfo", {}).get("info_data", {})
-            for name in VOLATILE:
-                data.pop(name, None)
+            for data in each.get("linkinfo", {}).values():
+                # What a bridge and its ports count all the time.
+                for name in [name for name in data if name.endswith("_timer")]:
+                    del data[name]
         return {each["ifname"]: each for each in found}
 
+    def settings(self) -> dict[str, Any]:
+        """The links without what follows from carrier, and from the ports that were there."""
+        found = self.links()
+        for each in found.values():
+            each["flags"] = sorted({*each["flags"]} - {"LOWER_UP", "NO-CARRIER", "M-DOWN"})
+            each.update(dict.fromkeys(HISTORY))
+        return found
+
     def picture(self) -> tuple[str, str, str]:
-        """Every byte that ``ip -d link`` and ``bridge vlan`` print, and the files on record."""
-        links = json.dumps(self.links())
+        """The settings of links, what ``bridge vlan`` prints, and the files on record."""
+        links = json.dumps(self.settings())
         vlans = self.netns.run("bridge", "-j", "vlan")
         records = self.place / "state/uplinks"
         left = sorted(os.listdir(records)) if records.is_dir() else []  # noqa: PTH208

@@ -27,14 +27,15 @@ from spanbridge.bridge.uplink.plan import (
     DEVICE_MTU,
     DEVICE_UP,
     ENSLAVE,
+    FOLLOW_MTU,
     VLANS,
     Change,
     is_ours,
     merge_changes,
     plan_ensure,
-    plan_release,
     plan_vlans,
     settle,
+    stands,
 )
 from spanbridge.bridge.uplink.record import Ledger, Record
 from spanbridge.model.desired import BridgeState
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT})
-
-_PLAIN_MTU: Final = 1500
-"""Bytes of a bridge without ports. Source: net/bridge/br_if.c, br_mtu_min(), Linux 6.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +158,8 @@ def _make(site: Site, wish: UplinkWish, change: Change, recorded: tuple[Change, 
                 accept = f"net/ipv6/conf/{wish.bridge}/accept_ra"
                 site.host.write_sysctls([(accept, "0")], missing_ok=True)
             node.request(set_link(wish.bridge, up=True))
+        case "follow-mtu":  # the kernel changes it by itself, when the port comes
+            pass
         case "device-mtu":
             node.request(set_link(wish.device, mtu=wish.mtu))
         case "enslave":
@@ -199,19 +199,11 @@ def _enslave(site: Site, wish: UplinkWish) -> None:
     try:
         site.node.request(
             *pin_mac(bridge),
-            *_pin_mtu(site, bridge),
             set_link(device.index, master=bridge.index),
             one_by_one=True,
         )
     except KernelError as exc:
         raise refused(wish.device, exc) from exc
-
-
-def _pin_mtu(site: Site, bridge: Link) -> list[Message]:
-    """Keep the MTU that an empty bridge was made with: its first port would overwrite it."""
-    if bridge.mtu == _PLAIN_MTU or site.node.links(master=bridge.index):
-        return []
-    return [set_link(bridge.index, mtu=bridge.mtu)]
 
 
 def _undo_failed(
@@ -233,10 +225,12 @@ def _undo_failed(
 def _undo_all(
     site: Site, wish: UplinkWish, changes: tuple[Change, ...]
 ) -> tuple[tuple[Change, ...], tuple[tuple[Change, str], ...]]:
-    """Undo changes; what was undone, and what was left with its reason."""
-    device, bridge = site.node.links_named([wish.device, wish.bridge])
+    """Undo changes, last first; what was undone, and what was left with its reason."""
     undone, left = [], []
-    for change in plan_release(changes, device, bridge):
+    for change in reversed(changes):
+        device, bridge = site.node.links_named([wish.device, wish.bridge])
+        if not stands(change, changes, device, bridge):
+            continue
         reason = _undo(site, wish, change)
         if reason:
             left.append((change, reason))
@@ -279,12 +273,12 @@ def _undo_on_bridge(site: Site, wish: UplinkWish, change: Change) -> str:
     if bridge is None:
         return ""
     ports = sorted(port.name for port in site.node.links(master=bridge.index))
-    if ports and change.kind != BRIDGE_MTU:
+    if ports and change.kind in {CREATE_BRIDGE, BRIDGE_UP}:
         what = "be removed" if change.kind == CREATE_BRIDGE else "be set down"
         return f"bridge {bridge.name} is to {what}, but has other ports: {', '.join(ports)}"
     if change.kind == BRIDGE_UP:
         _lower(site, bridge, change)
-    elif change.kind == BRIDGE_MTU:
+    elif change.kind in {BRIDGE_MTU, FOLLOW_MTU}:
         site.node.request(set_link(bridge.index, mtu=change.before), tolerate=_GONE)
     else:
         site.node.request(del_link(index=bridge.index), tolerate=_GONE)

@@ -24,16 +24,27 @@ from spanbridge.rtnl import NOOP, Link
 CREATE_BRIDGE: Final = "create-bridge"
 BRIDGE_MTU: Final = "bridge-mtu"
 BRIDGE_UP: Final = "bridge-up"
+FOLLOW_MTU: Final = "follow-mtu"
 DEVICE_MTU: Final = "device-mtu"
 ENSLAVE: Final = "enslave"
 VLANS: Final = "vlans"
 DEVICE_UP: Final = "device-up"
 
-ORDER: Final = (CREATE_BRIDGE, BRIDGE_MTU, BRIDGE_UP, DEVICE_MTU, ENSLAVE, VLANS, DEVICE_UP)
+ORDER: Final = (
+    *(CREATE_BRIDGE, BRIDGE_MTU, FOLLOW_MTU, BRIDGE_UP),
+    *(DEVICE_MTU, ENSLAVE, VLANS, DEVICE_UP),
+)
 """In which changes are made; they are undone from the last to the first."""
 
-BRIDGE_CHANGES: Final = frozenset({CREATE_BRIDGE, BRIDGE_MTU, BRIDGE_UP})
+BRIDGE_CHANGES: Final = frozenset({CREATE_BRIDGE, BRIDGE_MTU, FOLLOW_MTU, BRIDGE_UP})
 """Those that a second uplink of the same bridge relies on."""
+
+_PLAIN_MTU: Final = 1500
+"""
+Bytes of a bridge without ports, unless its MTU was set after it was made.
+
+Source: net/bridge/br_if.c, br_mtu_min() and br_mtu_auto_adjust(), Linux 6.1.
+"""
 
 Ranges = tuple[tuple[int, int], ...]
 """First and last VLAN of each range."""
@@ -90,7 +101,7 @@ def plan_ensure(
         recorded: What earlier calls have made, or were about to make.
         mac: For a bridge that is to be made, where no earlier call chose one.
     """
-    changes = [*_bridge_changes(wish, facts.bridge, recorded, mac)]
+    changes = [*_bridge_changes(wish, facts, recorded, mac)]
     device = facts.device
     if wish.mtu > device.mtu:
         changes.append(Change(DEVICE_MTU, before=device.mtu, after=wish.mtu))
@@ -105,15 +116,23 @@ def plan_ensure(
 
 
 def _bridge_changes(
-    wish: UplinkWish, bridge: Link | None, recorded: tuple[Change, ...], mac: str
+    wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...], mac: str
 ) -> Iterator[Change]:
+    bridge = facts.bridge
     if bridge is None:
         chosen = _find(recorded, CREATE_BRIDGE)
         yield Change(CREATE_BRIDGE, mac=chosen.mac if chosen else mac)
     if wish.mtu and (bridge is None or bridge.mtu != wish.mtu):
         yield Change(BRIDGE_MTU, before=bridge.mtu if bridge else 0, after=wish.mtu)
+    if bridge is not None and not wish.mtu and _loses_mtu(bridge, facts):
+        yield Change(FOLLOW_MTU, before=bridge.mtu, after=_PLAIN_MTU)
     if bridge is None or not bridge.up:
         yield Change(BRIDGE_UP, was_never_up=bridge is not None and bridge.qdisc == NOOP)
+
+
+def _loses_mtu(bridge: Link, facts: UplinkFacts) -> bool:
+    """Tell whether an empty bridge may lose, with its first port, the MTU it was made with."""
+    return bridge.mtu != _PLAIN_MTU and not facts.is_port and not facts.ports
 
 
 def plan_vlans(wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...]) -> PortPlan:
@@ -187,36 +206,35 @@ def _union(first: Iterable[tuple[int, int]], second: Iterable[tuple[int, int]]) 
     return tuple((each.first, each.last) for each in merge_ranges(ranges))
 
 
-def plan_release(
-    changes: tuple[Change, ...], device: Link | None, bridge: Link | None
-) -> tuple[Change, ...]:
+def stands(
+    change: Change, changes: tuple[Change, ...], device: Link | None, bridge: Link | None
+) -> bool:
     """
-    List what is to be undone, in the order in which it is; what is undone already is left out.
+    Tell whether a change is still to be undone: it was made, and nobody undid or redid it.
 
     Args:
+        change: One of ``changes``.
         changes: What was made, or was about to be.
-        device: None where it is gone.
-        bridge: None where it is gone.
+        device: As it is now; None where it is gone.
+        bridge: As it is now; None where it is gone.
     """
     made = is_ours(bridge, changes)
     is_port = device is not None and bridge is not None and device.master == bridge.index
-    enslaved = _find(changes, ENSLAVE) is not None
-
-    def stands(change: Change) -> bool:
-        standing = {
-            CREATE_BRIDGE: made,
-            # What was done to a bridge of ours goes with it.
-            BRIDGE_MTU: bridge is not None and not made and bridge.mtu == change.after,
-            BRIDGE_UP: not made and _is_raised(bridge, change),
-            DEVICE_MTU: device is not None and device.mtu == change.after,
-            ENSLAVE: is_port,
-            # The same goes for the VLANs of a port that was none before.
-            VLANS: is_port and not enslaved and bool(change.added),
-            DEVICE_UP: _is_raised(device, change),
-        }
-        return standing[change.kind]
-
-    return tuple(each for each in reversed(changes) if stands(each))
+    fresh_port = _find(changes, ENSLAVE) is not None
+    # What was done to a bridge of ours goes with it.
+    has_mtu = bridge is not None and not made and bridge.mtu == change.after
+    standing = {
+        CREATE_BRIDGE: made,
+        BRIDGE_MTU: has_mtu,
+        FOLLOW_MTU: has_mtu,
+        BRIDGE_UP: not made and _is_raised(bridge, change),
+        DEVICE_MTU: device is not None and device.mtu == change.after,
+        ENSLAVE: is_port,
+        # The same goes for the VLANs of a port that was none before.
+        VLANS: is_port and not fresh_port and bool(change.added),
+        DEVICE_UP: _is_raised(device, change),
+    }
+    return standing[change.kind]
 
 
 def _is_raised(link: Link | None, change: Change) -> bool:
