@@ -74,7 +74,8 @@ class Host:
         """Everything that ``ip`` knows of each link, by name."""
         found = json.loads(self.netns.run("ip", "-d", "-j", "link"))
         for each in found:
-            for data in each.get("linkinfo", {}).values():
+            info = each.get("linkinfo", {})
+            for data in (info.get("info_data", {}), info.get("info_slave_data", {})):
                 # What a bridge and its ports count all the time.
                 for name in [name for name in data if name.endswith("_timer")]:
                     del data[name]

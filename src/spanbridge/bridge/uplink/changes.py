@@ -102,6 +102,7 @@ def ensure(site: Site, ledger: Ledger, wish: UplinkWish) -> Ensured:
         KernelError: The kernel refused.
     """
     with records_lock(site), site.bridge_lock(wish.bridge):
+        ledger.sweep()
         record = ledger.read(wish.device)
         _refuse_other_bridge(record, wish)
         facts = observe_facts(site.node, wish.device, wish.bridge)
@@ -272,7 +273,8 @@ def _undo_on_bridge(site: Site, wish: UplinkWish, change: Change) -> str:
     bridge = site.node.link(wish.bridge)
     if bridge is None:
         return ""
-    ports = sorted(port.name for port in site.node.links(master=bridge.index))
+    names = {port.name for port in site.node.links(master=bridge.index)}
+    ports = sorted(names - {wish.device})
     if ports and change.kind in {CREATE_BRIDGE, BRIDGE_UP}:
         what = "be removed" if change.kind == CREATE_BRIDGE else "be set down"
         return f"bridge {bridge.name} is to {what}, but has other ports: {', '.join(ports)}"
@@ -296,6 +298,7 @@ def release(site: Site, ledger: Ledger, device: IfName) -> Released:
         KernelError: The kernel refused; the rest stays on record.
     """
     with records_lock(site):
+        ledger.sweep()
         record = ledger.read(device)
         if record is None:
             return Released((), ())

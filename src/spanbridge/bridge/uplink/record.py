@@ -152,6 +152,11 @@ class Ledger:
         ]
         return tuple(found for each in devices if (found := self.read(each)) is not None)
 
+    def sweep(self) -> None:
+        """Remove what writers left that were killed; the caller excludes living ones."""
+        for path in self.directory.glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+
     def of_bridge(self, bridge: IfName) -> tuple[Record, ...]:
         """Read the records of one bridge's uplinks."""
         return tuple(each for each in self.every() if each.wish.bridge == bridge)
