@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +35,14 @@ def uplink() -> None:
     """
 
 
+_root_option = click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/",
+    help="Root of the node's file system, for the files of --persist; /host in a pod, for example.",
+)
+
+
 @contextlib.contextmanager
 def _node() -> "Iterator[tuple[Site, Ledger]]":
     """Open this network namespace, and the records of it."""
@@ -54,6 +63,8 @@ def _node() -> "Iterator[tuple[Site, Ledger]]":
     epilog=examples(
         "spanbridge uplink ensure eth1 --bridge br-mig --vlan 2",
         "spanbridge uplink ensure eth1 --bridge br-mig --vlan 2 --vlan 100-199 --mtu 9000",
+        "spanbridge uplink ensure eth1 --bridge br-mig --vlan 2 --persist networkd",
+        "spanbridge uplink ensure eth1 --bridge br-mig --vlan 2 --persist print > uplink.txt",
     )
 )
 @click.argument("device")
@@ -71,7 +82,18 @@ def _node() -> "Iterator[tuple[Site, Ledger]]":
     default=0,
     help="Bytes: the bridge gets it, and the device where it has less. Omitted: left alone.",
 )
-def ensure(*, device: str, bridge: str, vlans: tuple[str, ...], mtu: int) -> None:
+@click.option(
+    "--persist",
+    type=click.Choice(["auto", "nmstate", "networkmanager", "networkd", "print", "none"]),
+    default="auto",
+    show_default=True,
+    help="Who keeps it across reboots: auto finds the node's network manager, and writes its"
+    " files, or prints the policy where NMState manages the node. print writes nothing.",
+)
+@_root_option
+def ensure(
+    *, device: str, bridge: str, vlans: tuple[str, ...], mtu: int, persist: str, root: Path
+) -> None:
     """
     Make DEVICE a port of a bridge that carries exactly these VLANs.
 
@@ -80,17 +102,25 @@ def ensure(*, device: str, bridge: str, vlans: tuple[str, ...], mtu: int) -> Non
     addresses, with the node's default route, or with another master.
     """
     from spanbridge.bridge.uplink.changes import ensure as ensure_uplink
+    from spanbridge.bridge.uplink.keep import keep
     from spanbridge.cli.uplink_view import made_words
     from spanbridge.model.uplink import parse_wish
 
     wish = parse_wish(device, bridge, vlans, mtu)
     with _node() as (site, ledger):
         done = ensure_uplink(site, ledger, wish)
-    for change in done.changes:
-        click.echo(made_words(change, wish))
-    if not done.changes:
-        click.echo(f"{wish.device} is the uplink of {wish.bridge} already, as asked")
-    for note in done.notes:
+        # Where texts follow on standard output, it holds nothing else: it may be redirected.
+        for change in done.changes:
+            click.echo(made_words(change, wish), err=persist == "print")
+        if not done.changes:
+            already = f"{wish.device} is the uplink of {wish.bridge} already, as asked"
+            click.echo(already, err=persist == "print")
+        kept = keep(site, ledger, done.record, way=persist, root=root)
+    for path in kept.written:
+        click.echo(f"wrote {path}")
+    for text in kept.printed:
+        click.echo(f"# {text.path}\n{text.content}", nl=False)
+    for note in (*done.notes, *kept.notes):
         click.echo(f"mind: {note}", err=True)
 
 
@@ -139,6 +169,7 @@ def release(*, device: str | None, bridge: str | None) -> int:
     """
     from spanbridge.base.names import IfName
     from spanbridge.bridge.uplink.changes import release as release_uplink
+    from spanbridge.bridge.uplink.keep import remove_files
     from spanbridge.cli.uplink_view import undone_words
 
     if (device is None) == (bridge is None):
@@ -148,6 +179,11 @@ def release(*, device: str | None, bridge: str | None) -> int:
         records = ledger.of_bridge(IfName(bridge)) if bridge else ()
         one = ledger.read(device) if device else None
         for record in (*records, *([one] if one is not None else ())):
+            # Files first: a reboot on the way must not bring back what was taken down.
+            files = remove_files(site, ledger, record)
+            for path in files.paths:
+                click.echo(f"removed {path}")
+            left += [f"{path} was changed since it was written: not removed" for path in files.left]
             released = release_uplink(site, ledger, record.wish.device)
             for change in released.changes:
                 click.echo(undone_words(change, record.wish))
@@ -155,5 +191,5 @@ def release(*, device: str | None, bridge: str | None) -> int:
         if not records and one is None:
             click.echo(f"nothing is on record for {device or bridge}: nothing to undo")
     for reason in left:
-        click.echo(f"left: {reason}; run the command again when they are gone", err=True)
+        click.echo(f"left: {reason}", err=True)
     return Exit.FINDINGS if left else Exit.FINE

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -107,12 +106,3 @@ def host(node: Netns, tmp_path: Path) -> Host:
         "ip link set far up",
     )
     return made
-
-
-@pytest.fixture
-def vlans() -> tuple[str, ...]:
-    """VLANs that uplinks of a test carry; none where the kernel may not filter."""
-    return ()
-
-
-Make = Callable[[Host], None]

@@ -277,7 +277,10 @@ def _undo_on_bridge(site: Site, wish: UplinkWish, change: Change) -> str:
     ports = sorted(names - {wish.device})
     if ports and change.kind in {CREATE_BRIDGE, BRIDGE_UP}:
         what = "be removed" if change.kind == CREATE_BRIDGE else "be set down"
-        return f"bridge {bridge.name} is to {what}, but has other ports: {', '.join(ports)}"
+        return (
+            f"bridge {bridge.name} is to {what}, but has other ports: {', '.join(ports)};"
+            " run the command again when they are gone"
+        )
     if change.kind == BRIDGE_UP:
         _lower(site, bridge, change)
     elif change.kind in {BRIDGE_MTU, FOLLOW_MTU}:

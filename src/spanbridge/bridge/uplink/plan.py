@@ -89,6 +89,12 @@ def is_ours(bridge: Link | None, changes: Iterable[Change]) -> bool:
     return bridge is not None and made is not None and bridge.mac == made.mac
 
 
+def made_mac(changes: Iterable[Change]) -> str:
+    """Return the MAC of the bridge that recorded changes made; empty where they made none."""
+    made = _find(changes, CREATE_BRIDGE)
+    return made.mac if made is not None else ""
+
+
 def plan_ensure(
     wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...], mac: str
 ) -> tuple[Change, ...]:
