@@ -281,6 +281,7 @@ def _switch_note(bridge: str, uplink: UplinkState, port: PortState) -> Note:
                 [
                     f"spanbridge uplink ensure {uplink.device} --bridge {bridge}",
                     *(f"--vlan {each}" for each in vlans),
+                    *([f"--mtu {uplink.mtu}"] if uplink.mtu else []),
                 ]
             ),
         ),

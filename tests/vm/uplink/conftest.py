@@ -15,6 +15,7 @@ import pytest
 from spanbridge.base.names import IfName
 from spanbridge.bridge import Site
 from spanbridge.bridge.uplink.changes import Ensured, Released, ensure, release
+from spanbridge.bridge.uplink.keep import Keeping, keep
 from spanbridge.bridge.uplink.record import Ledger
 from spanbridge.bridge.uplink.show import Fault, faults, observe
 from spanbridge.model.uplink import parse_wish
@@ -64,6 +65,18 @@ class Host:
         with self.open() as site:
             return release(site, self.ledger, IfName("eth1"))
 
+    def keep(self, manager: str, root: Path) -> Keeping:
+        """Have a manager keep it, by files below ``root``."""
+        record = self.ledger.read("eth1")
+        assert record is not None
+        with self.open() as site:
+            return keep(site, self.ledger, record, way=manager, root=root)
+
+    def links(self) -> dict[str, Any]:
+        """Links by name."""
+        found = json.loads(self.netns.run("ip", "-d", "-j", "link"))
+        return {each["ifname"]: each for each in found}
+
     def faults(self) -> tuple[Fault, ...]:
         """What `show` finds wrong."""
         with self.open() as site:
@@ -78,9 +91,8 @@ class Host:
 
     def picture(self) -> tuple[dict[str, Any], str, list[str]]:
         """The links without what counts and carrier, all VLANs, and what is on record."""
-        links = json.loads(self.netns.run("ip", "-d", "-j", "link"))
         return (
-            {each["ifname"]: _settings(each) for each in links},
+            {name: _settings(link) for name, link in self.links().items()},
             self.netns.run("bridge", "-j", "vlan"),
             sorted(os.listdir(self.ledger.directory)) if self.ledger.directory.is_dir() else [],  # noqa: PTH208
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from spanbridge.base.errors import Code, NodeError
+from spanbridge.base.errors import Code, InputError, NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.base.names import IfName
 from spanbridge.bridge.uplink.plan import ORDER, Change
@@ -84,7 +84,7 @@ def parse_record(data: bytes) -> Record:
         wish = parse_wish(found["device"], found["bridge"], found["vlans"], found["mtu"])
         changes = tuple(_parse_change(each) for each in found["changes"])
         files = tuple(KeptFile(each["path"], each["sha256"]) for each in found["files"])
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (InputError, KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"a field is missing or wrong: {exc}") from exc
     return Record(wish, changes, files)
 
