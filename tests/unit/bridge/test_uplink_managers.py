@@ -81,6 +81,14 @@ def test_the_policy_makes_a_trunk_of_exactly_the_vlans() -> None:
     }
 
 
+def test_the_policy_for_the_default_vlan_alone_makes_an_access_port() -> None:
+    kept = Kept(parse_wish("eth1", "br0", ("1",), 0), MAC, "node")
+    policy = YAML(typ="safe", pure=True).load(RENDERERS["nmstate"](kept)[0].content)
+    bridge = policy["spec"]["desiredState"]["interfaces"][1]["bridge"]
+
+    assert bridge["port"][0]["vlan"] == {"mode": "access", "tag": 1}
+
+
 def test_the_policy_without_vlans_keeps_nmstate_from_making_a_trunk() -> None:
     bridge = _policy("no-vlan")["spec"]["desiredState"]["interfaces"][1]
 

@@ -220,6 +220,9 @@ def render_nmstate(kept: Kept) -> tuple[Text, ...]:
 def _policy(kept: Kept, name: str) -> Iterator[str]:
     wish = kept.wish
     mtu = [f"        mtu: {wish.mtu}"] if wish.mtu else []
+    if not kept.mac:
+        yield f"# {wish.bridge} was there before: add this port to the policy that makes it,"
+        yield "# since a list of ports takes the place of the one before."
     yield from (
         *("apiVersion: nmstate.io/v1", "kind: NodeNetworkConfigurationPolicy", "metadata:"),
         *(f"  name: {name}", "spec:", "  nodeSelector:"),
@@ -231,10 +234,12 @@ def _policy(kept: Kept, name: str) -> Iterator[str]:
     )
     if kept.mac:
         yield f"        mac-address: {_quoted(kept.mac.upper())}"
-    yield from ("        ipv4: {enabled: false}", "        bridge:", "          options:")
-    yield "            stp: {enabled: false}"
-    if wish.vlans and not wish.creates_default_vlan:
-        yield "            vlan-default-pvid: 0"
+        yield "        ipv4: {enabled: false}"
+    yield "        bridge:"
+    if kept.mac:
+        yield from ("          options:", "            stp: {enabled: false}")
+        if wish.vlans and not wish.creates_default_vlan:
+            yield "            vlan-default-pvid: 0"
     yield from ("          port:", f"            - name: {_quoted(wish.device)}")
     yield from _policy_vlans(wish)
 
@@ -245,7 +250,11 @@ def _policy_vlans(wish: UplinkWish) -> Iterator[str]:
         yield "              vlan: {}"
         return
     default, tagged = _split(wish)
-    yield from ("              vlan:", "                mode: trunk")
+    mode = "trunk" if tagged else "access"
+    yield from ("              vlan:", f"                mode: {mode}")
+    if not tagged:
+        yield f"                tag: {_DEFAULT_VLAN}"
+        return
     if default:
         yield from ("                enable-native: true", f"                tag: {_DEFAULT_VLAN}")
     yield "                trunk-tags:"
