@@ -111,7 +111,7 @@ def _bridge(want: DesiredAttachment, seen: Link, mac: str) -> Iterator[Differenc
 
 
 def _uplink(node: Rtnl, want: UplinkState, bridge: Link) -> Iterator[Difference]:
-    from spanbridge.bridge.uplink import observe_facts, port_plan, thieves
+    from spanbridge.bridge.uplink import default_vlan, observe_facts, port_plan, thieves
 
     name, subject = want.device, f"uplink {want.device}"
     if node.link(name) is None:
@@ -124,8 +124,8 @@ def _uplink(node: Rtnl, want: UplinkState, bridge: Link) -> Iterator[Difference]
         return
     if not facts.device.up:
         yield Difference(subject, "it is down", f"run: ip link set {name} up")
-    lacking = port_plan(want, bridge, facts.vlans, fresh=False).added
-    if lacking:
+    given = default_vlan(bridge)
+    if given is not None and (lacking := port_plan(want, given, facts.vlans, fresh=False).added):
         spelled = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in lacking)
         yield Difference(
             subject,

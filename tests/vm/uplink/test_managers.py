@@ -19,10 +19,12 @@ WISHES: Final = (("2", "10-20"), ("1", "2"), ("1-4094",))
 
 def _state(host: "Host") -> list[Any]:
     links = host.links()
-    bridge = links.get("br-mig", {})
+    bridge = links.get("br-mig")
+    if bridge is None:
+        return []
     data = bridge.get("linkinfo", {}).get("info_data", {})
     facts = [data.get(key) for key in ("vlan_filtering", "vlan_default_pvid", "stp_state")]
-    facts += [bridge.get("address"), "UP" in bridge.get("flags", ())]
+    facts += [bridge["address"], "UP" in bridge["flags"]]
     return [*facts, links["eth1"].get("master"), host.vlans(), host.vlans("br-mig")]
 
 

@@ -10,6 +10,7 @@ be undone. Plans of changes are pure; nothing here runs a process.
 from spanbridge.bridge.uplink.attach import ensure_uplink, probe_uplink
 from spanbridge.bridge.uplink.facts import (
     UplinkFacts,
+    default_vlan,
     missing,
     observe_facts,
     port_plan,
@@ -19,6 +20,7 @@ from spanbridge.bridge.uplink.facts import (
 
 __all__ = [
     "UplinkFacts",
+    "default_vlan",
     "ensure_uplink",
     "missing",
     "observe_facts",

@@ -10,8 +10,7 @@ from spanbridge.base.names import IfName
 from spanbridge.base.undo import Undo
 from spanbridge.bridge.site import Site
 from spanbridge.bridge.uplink.facts import (
-    default_pvid,
-    filters,
+    default_vlan,
     fresh_port_vlans,
     missing,
     observe_facts,
@@ -22,7 +21,7 @@ from spanbridge.bridge.uplink.facts import (
     unsuitable,
 )
 from spanbridge.model.uplink import UplinkState
-from spanbridge.rtnl import Link, Message, PortVlan, del_vlans, set_link
+from spanbridge.rtnl import Link, Message, del_vlans, set_link
 
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.EOPNOTSUPP})
 
@@ -59,8 +58,7 @@ def ensure_uplink(
     if found.master != bridge.index:
         _enslave(site, want, bridge, found=found, undo=undo)
         return True
-    seen = site.node.port_vlans(found.index) if filters(bridge) else ()
-    messages, added = _vlan_changes(want, bridge, found, seen=seen)
+    messages, added = _vlan_changes(site, want, bridge, found=found)
     if not messages and found.up:
         return False
     if not found.up:
@@ -85,10 +83,13 @@ def probe_uplink(site: Site, want: UplinkState, bridge: IfName) -> None:
 
 
 def _vlan_changes(
-    want: UplinkState, bridge: Link, found: Link, *, seen: tuple[PortVlan, ...]
+    site: Site, want: UplinkState, bridge: Link, *, found: Link
 ) -> tuple[list[Message], tuple[tuple[int, int], ...]]:
     """Build what the port of an earlier ADD, or of somebody else, lacks; and what that adds."""
-    plan = port_plan(want, bridge, seen, fresh=False)
+    given = default_vlan(bridge)
+    if given is None:
+        return [], ()
+    plan = port_plan(want, given, site.node.port_vlans(found.index), fresh=False)
     return port_messages(found.index, plan), plan.added
 
 
@@ -101,7 +102,13 @@ def _enslave(site: Site, want: UplinkState, bridge: Link, *, found: Link, undo: 
             uplink=found.name,
             mtu=found.mtu,
         )
-    plan = port_plan(want, bridge, fresh_port_vlans(default_pvid(bridge)), fresh=True)
+    given = default_vlan(bridge)
+    fresh = fresh_port_vlans(given or 0)
+    messages = (
+        []
+        if given is None
+        else port_messages(found.index, port_plan(want, given, fresh, fresh=True))
+    )
     back = [] if found.up else [set_link(found.index, up=False)]
     back.append(set_link(found.index, master=0))
     _push(site, bridge, found, back=back, undo=undo)
@@ -109,7 +116,7 @@ def _enslave(site: Site, want: UplinkState, bridge: Link, *, found: Link, undo: 
         site.node.request(
             *pin_mac(bridge),
             set_link(found.index, master=bridge.index),
-            *port_messages(found.index, plan),
+            *messages,
             set_link(found.index, up=True),
             one_by_one=True,
         )

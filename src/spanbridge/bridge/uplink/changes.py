@@ -122,7 +122,7 @@ def ensure(site: Site, ledger: Ledger, wish: UplinkWish) -> Ensured:
         done = replace(ahead, changes=settle(ahead.changes))
         if done != ahead:
             ledger.write(done)
-        return Ensured(changes, _notes(site, wish), done)
+        return Ensured(changes, _notes(site, wish, changes), done)
 
 
 def _bridge_state(wish: UplinkWish) -> BridgeState:
@@ -320,14 +320,15 @@ def _keep_rest(ledger: Ledger, record: Record, left: tuple[Change, ...]) -> None
     if left and others:
         heir = others[0]
         ledger.write(replace(heir, changes=merge_changes(left, heir.changes)))
-    elif left or record.files:
+        left = ()
+    if left or record.files:
         kept = tuple(sorted(left, key=record.changes.index))
         ledger.write(replace(record, changes=kept))
-        return
-    ledger.remove(device)
+    else:
+        ledger.remove(device)
 
 
-def _notes(site: Site, wish: UplinkWish) -> tuple[str, ...]:
+def _notes(site: Site, wish: UplinkWish, changes: tuple[Change, ...]) -> tuple[str, ...]:
     bridge, device = site.node.links_named([wish.bridge, wish.device])
     if bridge is None or device is None:
         return ()
@@ -337,6 +338,7 @@ def _notes(site: Site, wish: UplinkWish) -> tuple[str, ...]:
             f"the MTU of {device.name} is {device.mtu}, that of {bridge.name} {bridge.mtu}:"
             " larger frames are lost without a word"
         )
-    if not device.carrier:
+    # A card that was just set up needs seconds to agree with the switch.
+    if not device.carrier and all(each.kind != DEVICE_UP for each in changes):
         notes.append(f"{device.name} has no carrier: is the cable in?")
     return tuple(notes)

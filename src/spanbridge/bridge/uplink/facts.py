@@ -163,16 +163,10 @@ def refuse_mtu(want: UplinkState, device: Link) -> None:
         )
 
 
-def default_pvid(bridge: Link | None) -> int:
-    """Return the VLAN that a new port of ``bridge`` is given; 0 for none."""
+def default_vlan(bridge: Link | None) -> int | None:
+    """Return the VLAN that a new port of a bridge is given; 0 for none, None without VLANs."""
     info = bridge.bridge if bridge is not None else None
-    return info.default_pvid if info is not None and info.vlan_filtering else 0
-
-
-def filters(bridge: Link | None) -> bool:
-    """Tell whether a bridge separates frames by VLAN."""
-    info = bridge.bridge if bridge is not None else None
-    return info is not None and info.vlan_filtering
+    return info.default_pvid if info is not None and info.vlan_filtering else None
 
 
 def ranges_of(vlans: Sequence[PortVlan]) -> list[tuple[int, int]]:
@@ -185,16 +179,12 @@ def fresh_port_vlans(given: int) -> tuple[PortVlan, ...]:
     return (PortVlan(given, given, pvid=True, untagged=True),) if given else ()
 
 
-def port_plan(
-    want: UplinkState, bridge: Link, seen: Sequence[PortVlan], *, fresh: bool
-) -> PortPlan:
-    """Compare the VLANs of a port with what is needed; nothing on a bridge that has none."""
-    if not filters(bridge):
-        return PortPlan(0, (), ())
+def port_plan(want: UplinkState, given: int, seen: Sequence[PortVlan], *, fresh: bool) -> PortPlan:
+    """Compare the VLANs of a port with what is needed, ``given`` being its bridge's default."""
     return plan_port(
         want,
         ranges_of(seen),
-        default_pvid=default_pvid(bridge),
+        default_pvid=given,
         has_pvid=any(each.pvid for each in seen),
         fresh=fresh,
     )

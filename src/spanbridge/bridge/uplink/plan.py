@@ -12,13 +12,13 @@ from typing import Final
 
 from spanbridge.bridge.uplink.facts import (
     UplinkFacts,
-    default_pvid,
-    filters,
+    default_vlan,
     fresh_port_vlans,
+    port_plan,
     ranges_of,
 )
 from spanbridge.model.netconf import VlanRange, merge_ranges
-from spanbridge.model.uplink import PortPlan, UplinkState, UplinkWish, plan_port, subtract
+from spanbridge.model.uplink import PortPlan, UplinkState, UplinkWish, subtract
 from spanbridge.rtnl import NOOP, Link
 
 CREATE_BRIDGE: Final = "create-bridge"
@@ -149,18 +149,14 @@ def plan_vlans(wish: UplinkWish, facts: UplinkFacts, recorded: tuple[Change, ...
     wished, unless another port of the bridge carries it.
     """
     bridge = facts.bridge
-    filtering = bool(wish.vlans) if bridge is None else filters(bridge)
-    if not filtering:
+    given = default_vlan(bridge)
+    if bridge is None and wish.vlans:
+        given = int(wish.creates_default_vlan)
+    if given is None:
         return PortPlan(0, (), ())
-    given = int(wish.creates_default_vlan) if bridge is None else default_pvid(bridge)
     vlans = facts.vlans if facts.is_port else fresh_port_vlans(given)
-    plan = plan_port(
-        state_of(wish),
-        ranges_of(vlans),
-        default_pvid=given,
-        has_pvid=any(each.pvid for each in vlans),
-        fresh=not facts.is_port or _find(recorded, ENSLAVE) is not None,
-    )
+    fresh = not facts.is_port or _find(recorded, ENSLAVE) is not None
+    plan = port_plan(state_of(wish), given, vlans, fresh=fresh)
     return replace(plan, removed=(*plan.removed, *_stale(wish, facts, recorded)))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.base.names import IfName
-from spanbridge.bridge.uplink.facts import default_pvid, filters, ranges_of, thieves
+from spanbridge.bridge.uplink.facts import default_vlan, ranges_of, thieves
 from spanbridge.bridge.uplink.record import Ledger, Record
 from spanbridge.model.uplink import UplinkWish, subtract
 from spanbridge.rtnl import Link, PortVlan, Rtnl
@@ -129,7 +129,8 @@ def _faults(uplink: Uplink, wish: UplinkWish) -> Iterator[Fault]:
 
 def _vlan_faults(uplink: Uplink, wish: UplinkWish, bridge: Link) -> Iterator[Fault]:
     wanted = [(int(each.first), int(each.last)) for each in wish.vlans]
-    if wanted and not filters(bridge):
+    given = default_vlan(bridge)
+    if wanted and given is None:
         command = f"ip link set dev {bridge.name} type bridge vlan_filtering 1"
         yield Fault(f"{bridge.name} does not filter VLANs", command)
         return
@@ -137,7 +138,6 @@ def _vlan_faults(uplink: Uplink, wish: UplinkWish, bridge: Link) -> Iterator[Fau
     lacking = subtract(wanted, ranges_of(uplink.vlans))
     if lacking:
         yield Fault(f"it lacks VLAN {spell(lacking)}", again)
-    given = default_pvid(bridge)
     surplus = subtract([(given, given)] if given else [], wanted)
     if wanted and surplus and not subtract(surplus, ranges_of(uplink.vlans)):
         yield Fault(f"it carries VLAN {given} untagged, which nobody asked for", again)
