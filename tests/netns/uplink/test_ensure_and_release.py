@@ -191,6 +191,21 @@ def test_a_stranger_of_the_bridges_name_is_not_removed(host: "Host") -> None:
     assert "br-mig" in host.links()
 
 
+def test_release_after_a_reboot_touches_nothing_that_is_not_the_uplink(host: "Host") -> None:
+    host.uplink("ensure eth1 --bridge br-mig --mtu 2000")
+    record = host.place / "state/uplinks/eth1.json"
+    boot = json.loads(record.read_text())["boot"]
+    record.write_text(record.read_text().replace(boot, "another-boot"))
+    # What a boot makes of it, without a manager that keeps the uplink.
+    host.sh("ip link del br-mig", "ip link set eth1 up mtu 2000")
+    before = host.picture()
+
+    assert host.uplink("release eth1").code == 0
+
+    assert host.picture()[:2] == before[:2]
+    assert host.picture()[2] == "[]"
+
+
 REFUSED: Final = {
     "missing": ([], "eth9", "there is no such device"),
     "loopback": ([], "lo", "it is the loopback"),

@@ -33,6 +33,7 @@ RECORD: Final = Record(
         Change(DEVICE_UP, was_never_up=True),
     ),
     (KeptFile("/etc/x.network", "ab" * 32),),
+    "this-boot",
 )
 
 
@@ -71,13 +72,13 @@ def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path, damage
     (tmp_path / "eth1.json").write_bytes(damage)
 
     with pytest.raises(NodeError, match=r"eth1\.json") as caught:
-        Ledger(tmp_path).read("eth1")
+        Ledger(tmp_path, "this-boot").read("eth1")
 
     assert (caught.value.code, bool(caught.value.hint)) == (Code.STORE, True)
 
 
 def test_a_ledger_lists_what_was_written_and_not_what_a_killed_writer_left(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "deep" / "uplinks")
+    ledger = Ledger(tmp_path / "deep" / "uplinks", "this-boot")
     assert (ledger.every(), ledger.read("eth1")) == ((), None)
 
     ledger.write(RECORD)
@@ -88,6 +89,16 @@ def test_a_ledger_lists_what_was_written_and_not_what_a_killed_writer_left(tmp_p
     ledger.remove("eth1")
     ledger.remove("eth1")
     assert list(ledger.directory.iterdir()) == []
+
+
+def test_after_a_reboot_only_what_a_manager_brings_back_is_still_ours(tmp_path: Path) -> None:
+    Ledger(tmp_path, "this-boot").write(RECORD)
+
+    read = Ledger(tmp_path, "next-boot").read("eth1")
+
+    assert read is not None
+    assert [each.kind for each in read.changes] == [CREATE_BRIDGE, ENSLAVE, VLANS]
+    assert (read.boot, read.files, read.wish) == ("next-boot", RECORD.files, WISH)
 
 
 def test_the_first_state_counts_and_the_last_wish() -> None:

@@ -110,7 +110,8 @@ def ensure(site: Site, ledger: Ledger, wish: UplinkWish) -> Ensured:
         refuse_device(facts, wish.bridge, wish.vlans)
         earlier = record.changes if record else ()
         changes = plan_ensure(wish, facts, earlier, random_mac())
-        ahead = Record(wish, merge_changes(earlier, changes), record.files if record else ())
+        files = record.files if record else ()
+        ahead = Record(wish, merge_changes(earlier, changes), files, ledger.boot)
         if ahead != record:
             ledger.write(ahead)
         try:

@@ -208,6 +208,16 @@ def _union(first: Iterable[tuple[int, int]], second: Iterable[tuple[int, int]]) 
     return tuple((each.first, each.last) for each in merge_ranges(ranges))
 
 
+def after_reboot(changes: tuple[Change, ...]) -> tuple[Change, ...]:
+    """
+    Keep what still holds in another boot than the one in which changes were made.
+
+    A bridge with our MAC and its port are there again when a network manager keeps them;
+    states and MTUs are what that boot has made them.
+    """
+    return tuple(each for each in changes if each.kind in {CREATE_BRIDGE, ENSLAVE, VLANS})
+
+
 def stands(
     change: Change, changes: tuple[Change, ...], device: Link | None, bridge: Link | None
 ) -> bool:

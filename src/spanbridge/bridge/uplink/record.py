@@ -6,14 +6,14 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from spanbridge.base.errors import Code, InputError, NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.base.names import IfName
-from spanbridge.bridge.uplink.plan import ORDER, Change
+from spanbridge.bridge.uplink.plan import ORDER, Change, after_reboot
 from spanbridge.model.uplink import UplinkWish, parse_wish
 
 VERSION: Final = 1
@@ -43,11 +43,13 @@ class Record:
         wish: What it was last asked to be.
         changes: What was made of the kernel's state, or was about to be.
         files: What was written for the node's network manager, or was about to be.
+        boot: Id of the boot in which the changes were made.
     """
 
     wish: UplinkWish
     changes: tuple[Change, ...]
     files: tuple[KeptFile, ...] = ()
+    boot: str = ""
 
 
 def render_record(record: Record) -> bytes:
@@ -55,6 +57,7 @@ def render_record(record: Record) -> bytes:
     wish = record.wish
     document = {
         "version": VERSION,
+        "boot": record.boot,
         "device": wish.device,
         "bridge": wish.bridge,
         "vlans": [str(each) for each in wish.vlans],
@@ -86,7 +89,7 @@ def parse_record(data: bytes) -> Record:
         files = tuple(KeptFile(each["path"], each["sha256"]) for each in found["files"])
     except (InputError, KeyError, TypeError, AttributeError) as exc:
         raise ValueError(f"a field is missing or wrong: {exc}") from exc
-    return Record(wish, changes, files)
+    return Record(wish, changes, files, str(found.get("boot", "")))
 
 
 def _parse_change(found: Mapping[str, Any]) -> Change:
@@ -106,6 +109,11 @@ def _parse_change(found: Mapping[str, Any]) -> Change:
     )
 
 
+def boot_id() -> str:
+    """Return what tells this boot from others. Source: random(4)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """
@@ -113,23 +121,25 @@ class Ledger:
 
     Attributes:
         directory: Where they are, one file for each device.
+        boot: Id of this boot.
     """
 
     directory: Path
+    boot: str = field(default_factory=boot_id)
 
     def _path(self, device: str) -> Path:
         return self.directory / f"{device}{_SUFFIX}"
 
     def read(self, device: str) -> Record | None:
         """
-        Read one record; None where there is none.
+        Read one record, as far as it holds in this boot; None where there is none.
 
         Raises:
             NodeError: The file cannot be read or understood.
         """
         path = self._path(device)
         try:
-            return parse_record(path.read_bytes())
+            return self._of_this_boot(parse_record(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
@@ -138,6 +148,11 @@ class Ledger:
                 hint="undo by hand what it describes, then remove it",
                 code=Code.STORE,
             ) from exc
+
+    def _of_this_boot(self, record: Record) -> Record:
+        if record.boot == self.boot:
+            return record
+        return replace(record, changes=after_reboot(record.changes), boot=self.boot)
 
     def every(self) -> tuple[Record, ...]:
         """Read all records, by device name."""
