@@ -25,8 +25,13 @@ UNPACKED: Final = Path(__file__).parents[3] / ".cache/networkmanager"
 TIMEOUT_S: Final = 300
 STOP_TIMEOUT_S: Final = 10
 
-# The root may itself be below /run: it is entered before that is hidden.
-_PRIVATE: Final = 'set -e; cd "$1"; mount -t tmpfs tmpfs /run; mount -o remount,ro,bind /sys; '
+# The root may itself be below /run: it is entered before that is hidden. NetworkManager sets up
+# bridges by way of /sys.
+_PRIVATE: Final = (
+    'set -e; cd "$1"; mount -t tmpfs tmpfs /run; '
+    "mount --bind /sys/devices/virtual/net /sys/devices/virtual/net; "
+    "mount -o remount,ro,bind /sys; "
+)
 
 _RUN_NETWORKD: Final = (
     _PRIVATE
