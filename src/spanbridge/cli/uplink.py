@@ -183,6 +183,8 @@ def release(*, device: str | None, bridge: str | None) -> int:
             files = remove_files(site, ledger, record)
             for path in files.paths:
                 click.echo(f"removed {path}")
+            if files.reload:
+                click.echo(f"mind: a running manager knows them until: {files.reload}", err=True)
             left += [f"{path} was changed since it was written: not removed" for path in files.left]
             released = release_uplink(site, ledger, record.wish.device)
             for change in released.changes:

@@ -88,6 +88,14 @@ class Removed:
     paths: tuple[str, ...]
     left: tuple[str, ...]
 
+    @property
+    def reload(self) -> str:
+        """The command by which their manager forgets them at once; empty without any."""
+        if not self.paths:
+            return ""
+        keyfiles = any(path.endswith(".nmconnection") for path in self.paths)
+        return _RELOAD[NETWORKMANAGER if keyfiles else NETWORKD]
+
 
 def detect_manager(root: Path) -> str:
     """
