@@ -33,6 +33,8 @@ missing_packages() {
   has containerd || echo containerd
   [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || echo containernetworking-plugins
   has iptables || echo iptables
+  has_library libglib-2.0.so.0 || echo libglib2.0-0
+  has_library libcurl-gnutls.so.4 || echo libcurl3-gnutls
   [ -x /lib/systemd/systemd ] || echo systemd # tests run one of their own; nothing is enabled
   has curl || echo curl
   if [ "$(uname -m)" = x86_64 ]; then
@@ -67,6 +69,26 @@ install_packages() {
   fi
 }
 
+# NetworkManager's package starts a service that takes network cards over. The tests need the
+# programs alone, so those are unpacked beside the system; without them, their tests are skipped.
+unpack_networkmanager() {
+  local place=.cache/networkmanager new=.cache/networkmanager.new
+  { has NetworkManager || [ -x $place/usr/sbin/NetworkManager ] || ! has apt-get; } && return
+  say "unpacking NetworkManager for the tests into $place"
+  rm -rf $new
+  mkdir -p $new
+  if (
+    cd $new
+    apt-get -qq -o APT::Sandbox::User="$(id -un)" download network-manager libnm0 libndp0 libteamdctl0 libjansson4 || exit 1
+    for each in *.deb; do dpkg-deb -x "$each" . || exit 1; done
+  ) >.cache/networkmanager.log 2>&1; then
+    rm -rf $new/*.deb $place
+    mv $new $place
+  else
+    say "cannot download it, see .cache/networkmanager.log; its tests will be skipped"
+  fi
+}
+
 packages=$(missing_packages | sort -u | tr '\n' ' ')
 # shellcheck disable=SC2086  # a list of words
 [ -z "$packages" ] || install_packages $packages
@@ -76,6 +98,7 @@ python=$(find_python) || { install_packages python3 python3-venv; python=$(find_
 mkdir -p .cache
 exec 9>.cache/setup.lock
 flock 9 # two `make` at a time share one environment
+unpack_networkmanager
 base=$(pwd; "$python" --version)
 want=$({ echo "$base"; cat pyproject.toml setup.py shim/* requirements.txt requirements-dev.txt tools/setup.sh; } | sha256sum)
 if [ "$want" = "$(cat .venv/.stamp 2>/dev/null)" ] && .venv/bin/python -c '' 2>/dev/null; then

@@ -16,7 +16,8 @@ from spanbridge.bridge.gateway import FORWARDING, cidr_of, vlan_port
 from spanbridge.bridge.site import Site
 from spanbridge.model.desired import DesiredAttachment, GatewayState, PortState, SandboxState
 from spanbridge.model.result import RouteConfig
-from spanbridge.rtnl import Link, PortVlan, Route
+from spanbridge.model.uplink import UplinkState
+from spanbridge.rtnl import Link, PortVlan, Route, Rtnl
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ def check(site: Site, want: DesiredAttachment, *, bridge_mac: str, sandbox_mac: 
     # else's follows its ports.
     is_gateway = want.gateway is not None and not want.gateway.vlan
     _raise_first(_bridge(want, bridge, bridge_mac if is_gateway else ""))
+    if want.uplink is not None:
+        _raise_first(_uplink(site.node, want.uplink, bridge))
     if inside.kind != "veth" or not inside.link:
         raise Difference(f"interface {inside.name}", f"it is of kind {inside.kind!r}").error()
     port = _found(site.node.link(inside.link), f"the host end of {inside.name}")
@@ -105,6 +108,42 @@ def _bridge(want: DesiredAttachment, seen: Link, mac: str) -> Iterator[Differenc
         )
     if mac and mac != seen.mac:
         yield Difference(subject, f"its MAC is {seen.mac}, not {mac}")
+
+
+def _uplink(node: Rtnl, want: UplinkState, bridge: Link) -> Iterator[Difference]:
+    from spanbridge.bridge.uplink import default_vlan, observe_facts, port_plan, thieves
+
+    name, subject = want.device, f"uplink {want.device}"
+    if node.link(name) is None:
+        yield Difference(subject, "it does not exist", "see what there is: ip -br link")
+        return
+    facts = observe_facts(node, name, IfName(bridge.name))
+    if not facts.is_port:
+        hint = f"run: ip link set {name} master {bridge.name}"
+        yield Difference(subject, f"it is no port of {bridge.name}", hint)
+        return
+    if not facts.device.up:
+        yield Difference(subject, "it is down", f"run: ip link set {name} up")
+    given = default_vlan(bridge)
+    if given is not None and (lacking := port_plan(want, given, facts.vlans, fresh=False).added):
+        spelled = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in lacking)
+        yield Difference(
+            subject,
+            f"it lacks VLAN {spelled}",
+            f"run: bridge vlan add dev {name} vid {spelled.partition(',')[0]}",
+        )
+    for thief in thieves(facts.upper, want.vlans):
+        yield Difference(
+            subject,
+            f"its 802.1Q interface {thief.name} takes the frames of VLAN {thief.vlan_id}",
+            f"run: ip link del {thief.name}",
+        )
+    if want.mtu > facts.device.mtu:
+        yield Difference(
+            subject,
+            f"its MTU is {facts.device.mtu}, below {want.mtu}",
+            f"run: ip link set {name} mtu {want.mtu}",
+        )
 
 
 def _port(

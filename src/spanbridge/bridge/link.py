@@ -12,6 +12,7 @@ from spanbridge.bridge.site import Site, random_mac
 from spanbridge.model.addresses import Ip, ip_from_text
 from spanbridge.model.desired import BridgeState, DesiredAttachment, PortState, SandboxState
 from spanbridge.model.owner import PREFIX, Owner, network_tag
+from spanbridge.model.uplink import UplinkState
 from spanbridge.rtnl import (
     Link,
     Message,
@@ -151,6 +152,17 @@ def _ensure_bridge(site: Site, want: BridgeState, found: Link | None, undo: Undo
     return found
 
 
+def _ensure_uplink(
+    site: Site, want: UplinkState, bridge: Link, *, found: Link | None, undo: Undo
+) -> Link:
+    """Ensure the uplink; the bridge as it is then, since a new port may change its MTU."""
+    from spanbridge.bridge.uplink import ensure_uplink  # only those who have one pay for it
+
+    if not ensure_uplink(site, want, bridge, found=found, undo=undo):
+        return bridge
+    return site.node.link(bridge.index) or bridge
+
+
 def _push_setting(site: Site, bridge: Link, earlier: Message, undo: Undo) -> None:
     """Remember to bring a setting back, unless others came to rely on it meanwhile."""
     before = {port.index for port in site.node.links(master=bridge.index)}
@@ -198,6 +210,31 @@ def _exists(want: DesiredAttachment, where: str) -> NodeError:
         hint="DEL this attachment first, or use another CNI_IFNAME",
         code=Code.INTERFACE_EXISTS,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """
+    What has one of our names on the node; None in the place of what is missing.
+
+    Attributes:
+        bridge: The bridge.
+        port: Whatever has the first name for the host port.
+        uplink: The uplink; None also where the configuration names none.
+    """
+
+    bridge: Link | None
+    port: Link | None
+    uplink: Link | None
+
+
+def _observe(node: Rtnl, want: DesiredAttachment) -> _Seen:
+    """Look up everything by name, all at once."""
+    names = [want.bridge.name, want.owner.port_name()]
+    if want.uplink is not None:
+        names.append(want.uplink.device)
+    bridge, port, *uplink = node.links_named(names)
+    return _Seen(bridge, port, uplink[0] if uplink else None)
 
 
 def _free_port_name(node: Rtnl, want: DesiredAttachment, first: Link | None) -> IfName:
@@ -332,10 +369,12 @@ def ensure_link(site: Site, want: DesiredAttachment, undo: Undo) -> Attached:
         KernelError: The kernel refused; what was done is on ``undo``.
     """
     with site.bridge_lock(want.bridge.name):
-        found, taken = site.node.links_named([want.bridge.name, want.owner.port_name()])
-        refuse_unsuitable(found, want.bridge)
-        name = _free_port_name(site.node, want, taken)
-        bridge = _ensure_bridge(site, want.bridge, found, undo)
+        seen = _observe(site.node, want)
+        refuse_unsuitable(seen.bridge, want.bridge)
+        name = _free_port_name(site.node, want, seen.port)
+        bridge = _ensure_bridge(site, want.bridge, seen.bridge, undo)
+        if want.uplink is not None:
+            bridge = _ensure_uplink(site, want.uplink, bridge, found=seen.uplink, undo=undo)
         attached = _create_pair(site, want, name, bridge=bridge, undo=undo)
         bridge, port, _ = attached
         _refuse_advertisements(site.host, bridge, port)

@@ -34,6 +34,11 @@ _COMMANDS: Final = {
         "lab",
         "Two clusters on this machine that reach each other over a VLAN.",
     ),
+    "uplink": LazyCommand(
+        "spanbridge.cli.uplink",
+        "uplink",
+        "Connect a bridge to the outside: a port, its VLANs, and the way back.",
+    ),
 }
 
 

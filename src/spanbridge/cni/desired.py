@@ -15,9 +15,16 @@ from spanbridge.model.desired import (
     PortState,
     SandboxState,
 )
-from spanbridge.model.netconf import MTU_MIN_IPV6, SCOPE_NODE, NetConf, VlanRange
+from spanbridge.model.netconf import (
+    MTU_MIN_IPV6,
+    SCOPE_NODE,
+    NetConf,
+    VlanRange,
+    merge_ranges,
+)
 from spanbridge.model.owner import Owner
 from spanbridge.model.result import CniResult, IpConfig, RouteConfig
+from spanbridge.model.uplink import UplinkState
 
 NATIVE_VLAN: Final = VlanId(1)
 """PVID of a trunk without ``vlan``, as in the reference plugin."""
@@ -128,6 +135,19 @@ def _without(trunk: tuple[VlanRange, ...], pvid: VlanId | None) -> tuple[VlanRan
     return tuple(kept)
 
 
+def _uplink(conf: NetConf, port: PortState) -> UplinkState | None:
+    """Say what the uplink must carry: every VLAN that the host port carries."""
+    if conf.uplink is None:
+        return None
+    native = [] if port.pvid is None else [VlanRange(port.pvid, port.pvid)]
+    return UplinkState(
+        device=conf.uplink,
+        vlans=merge_ranges([*native, *port.tagged]),
+        keep_default_vlan=port.keep_default_vlan,
+        mtu=conf.mtu,
+    )
+
+
 def _next_hop(route: RouteConfig, ips: tuple[IpConfig, ...]) -> RouteConfig:
     if route.gw or route.scope == SCOPE_LINK:
         return route
@@ -215,6 +235,7 @@ def desired(
     Raises:
         ConfigError: The addresses do not go with the configuration.
     """
+    port = _port(conf)
     masquerade = tuple(Masquerade(ip.address.ip, ip.address.network) for ip in result.ips)
     return DesiredAttachment(
         owner=owner,
@@ -225,7 +246,8 @@ def desired(
             promisc=conf.promisc_mode,
             linklocal_deaf=conf.mac_spoof_check,
         ),
-        port=_port(conf),
+        uplink=_uplink(conf, port),
+        port=port,
         sandbox=_sandbox(conf, owner.ifname, mac, result),
         gateway=_gateway(conf, result),
         masquerade=masquerade if conf.ip_masq else (),

@@ -56,6 +56,7 @@ from spanbridge.model.reader import Node
 from spanbridge.model.release import ReleaseConf, parse_release_conf
 from spanbridge.model.request import Request, parse_args
 from spanbridge.model.result import CniResult, Interface, IpConfig, merge_results
+from spanbridge.model.uplink import UplinkState
 from spanbridge.model.version import require_verb
 from spanbridge.rtnl import Link, NetNs
 
@@ -397,6 +398,12 @@ def _collect_firewall(call: Call, conf: ReleaseConf, keep: frozenset[str]) -> No
         firewall.collect(call.host, conf.name, keep)
 
 
+def _probe_uplink(site: Site, want: UplinkState, name: IfName) -> None:
+    from spanbridge.bridge.uplink import probe_uplink  # only those who have one pay for it
+
+    probe_uplink(site, want, name)
+
+
 def status(call: Call) -> None:
     """
     Tell whether an ADD would find what it needs.
@@ -412,6 +419,8 @@ def status(call: Call) -> None:
     with _site(call, None) as site:
         try:
             bridge.refuse_unsuitable(site.node.link(conf.bridge), want.bridge)
+            if want.uplink is not None:
+                _probe_uplink(site, want.uplink, conf.bridge)
         except NodeError as exc:
             raise NotReadyError(exc.message, hint=exc.hint) from exc
         probe_gateway(site, want)

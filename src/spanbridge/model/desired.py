@@ -13,6 +13,7 @@ from spanbridge.model.addresses import Cidr, Ip
 from spanbridge.model.netconf import VlanRange
 from spanbridge.model.owner import Owner
 from spanbridge.model.result import RouteConfig
+from spanbridge.model.uplink import UplinkState
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class DesiredAttachment:
     Attributes:
         owner: Whose it is.
         bridge: See there.
+        uplink: None when the configuration names no uplink.
         port: The host end of the sandbox link.
         sandbox: See there.
         gateway: None when this node does not route for the network.
@@ -135,6 +137,7 @@ class DesiredAttachment:
 
     owner: Owner
     bridge: BridgeState
+    uplink: UplinkState | None
     port: PortState
     sandbox: SandboxState
     gateway: GatewayState | None

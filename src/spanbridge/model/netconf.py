@@ -90,6 +90,8 @@ class NetConf:
         name: Network name.
         type: Plugin name, as written.
         bridge: Name of the bridge; created when missing.
+        uplink: Device that becomes a port of the bridge and carries the VLANs; None leaves
+            the way outside to somebody else.
         is_gateway: Put the gateway addresses on the bridge and forward; implied by
             ``is_default_gateway``.
         is_default_gateway: Give the sandbox a default route by the bridge.
@@ -121,6 +123,7 @@ class NetConf:
     name: NetworkName
     type: str
     bridge: IfName
+    uplink: IfName | None
     is_gateway: bool
     is_default_gateway: bool
     gateway_scope: str
@@ -169,6 +172,20 @@ def _parse_bridge(root: Node) -> IfName:
     fault = ifname_fault(name)
     if fault:
         raise root.fault("bridge", f"{name!r}: {fault}", 'write for example "bridge": "br-mig"')
+    return IfName(name)
+
+
+def _parse_uplink(root: Node, bridge: IfName) -> IfName | None:
+    name = root.text("uplink")
+    if not name:
+        return None
+    fault = ifname_fault(name)
+    if not fault and name == bridge:
+        fault = "it is the bridge itself"
+    if fault:
+        raise root.fault(
+            "uplink", f"{name!r}: {fault}", 'name the device that leads to the switch: "eth1"'
+        )
     return IfName(name)
 
 
@@ -316,11 +333,13 @@ def parse_netconf(root: Node) -> NetConf:
     """
     version = parse_version(root)
     is_default_gateway = root.flag("isDefaultGateway")
+    bridge = _parse_bridge(root)
     conf = NetConf(
         cni_version=version,
         name=parse_name(root),
         type=root.text("type"),
-        bridge=_parse_bridge(root),
+        bridge=bridge,
+        uplink=_parse_uplink(root, bridge),
         is_gateway=root.flag("isGateway") or is_default_gateway,
         is_default_gateway=is_default_gateway,
         gateway_scope=_parse_gateway_scope(root),

@@ -20,6 +20,7 @@ from spanbridge.model.netconf import (
 )
 from spanbridge.model.reader import UnknownKey
 from spanbridge.model.result import RouteConfig
+from spanbridge.model.uplink import UplinkState
 
 WIDTH: Final = 100
 _LABEL: Final = 12
@@ -110,6 +111,26 @@ def _bridge_lines(one: Explanation) -> Iterator[str]:
         yield "set promiscuous (promiscMode)"
     if bridge.linklocal_deaf:
         yield "learns no MAC from frames to link-local groups (macspoofchk)"
+
+
+def _uplink_lines(one: Explanation) -> Iterator[str]:
+    uplink, port = one.want.uplink, one.want.port
+    if uplink is None:
+        return
+    yield f"{uplink.device}, made a port of {one.want.bridge.name} and set up (uplink)"
+    vlans = _uplink_vlans(port)
+    words = [f"{_listed(vlans)} tagged"] if vlans else []
+    if _leaves_untagged(port):
+        given = f"VLAN {_DEFAULT_PVID}" if one.want.bridge.vlan_filtering else "everything"
+        words.append(f"{given} untagged")
+    yield f"carries {' and '.join(words)}; what others put on it stays"
+    yield "refused with addresses, the node's default route or another master"
+    yield "shared by all pods, so DEL leaves it"
+
+
+def _leaves_untagged(port: PortState) -> bool:
+    """Tell whether the uplink also carries the bridge's default VLAN."""
+    return port.keep_default_vlan or port.pvid in {None, _DEFAULT_PVID}
 
 
 def _port_lines(one: Explanation) -> Iterator[str]:
@@ -218,6 +239,7 @@ def _sections(one: Explanation) -> list[tuple[str, list[str]]]:
         ("pod", list(_pod_lines(one))),
         ("port", list(_port_lines(one))),
         ("bridge", list(_bridge_lines(one))),
+        ("uplink", list(_uplink_lines(one))),
         ("addresses", list(_address_lines(one))),
         ("gateway", list(_gateway_lines(one))),
         ("routes", list(_route_lines(one))),
@@ -234,6 +256,8 @@ def _uplink_vlans(port: PortState) -> tuple[VlanRange, ...]:
 
 def _uplink_note(one: Explanation) -> Note:
     name, vlans = one.conf.bridge, _uplink_vlans(one.want.port)
+    if one.want.uplink is not None:
+        return _switch_note(name, one.want.uplink, one.want.port)
     text = f"Nothing here connects {name} to the outside. On every node, an uplink must be its port"
     if vlans:
         text += f" and carry {_listed(vlans)} tagged, as must the switch behind it"
@@ -241,6 +265,27 @@ def _uplink_note(one: Explanation) -> Note:
         text += f"; VLAN {_DEFAULT_PVID} leaves untagged, as by default on every port"
     added = (f"bridge vlan add dev UPLINK vid {each}" for each in vlans)
     return Note(f"{text}:", (f"ip link set dev UPLINK master {name}", *added))
+
+
+def _switch_note(bridge: str, uplink: UplinkState, port: PortState) -> Note:
+    vlans = _uplink_vlans(port)
+    words = [f"{_listed(vlans)} with tags" if vlans else ""]
+    words.append("untagged frames" if _leaves_untagged(port) else "")
+    passed = " and ".join(word for word in words if word)
+    return Note(
+        f"The switch behind {uplink.device} must pass {passed}. ADD makes {uplink.device} the"
+        " uplink anew after a reboot; to have it there before the first pod, and kept by the"
+        " node's own network manager, run on each node:",
+        (
+            " ".join(
+                [
+                    f"spanbridge uplink ensure {uplink.device} --bridge {bridge}",
+                    *(f"--vlan {each}" for each in vlans),
+                    *([f"--mtu {uplink.mtu}"] if uplink.mtu else []),
+                ]
+            ),
+        ),
+    )
 
 
 def _gateway_note(conf: NetConf, gateway: GatewayState) -> Note:
@@ -314,16 +359,17 @@ def _node_box(one: Explanation) -> list[str]:
 
 def drawing(one: Explanation) -> list[str]:
     """Draw pod, port, bridge, gateway and uplink as boxes."""
-    inside = _node_box(one)
+    inside, want_uplink = _node_box(one), one.want.uplink
     title = "every node that runs such a pod"
     width = max(len(line) for line in (*inside, title))
     pod = f" {one.want.sandbox.ifname} "
+    way = "─ ─ uplink" if want_uplink is None else f"──── {want_uplink.device}"
     box, gap = "─" * len(pod), " " * (len(pod) + 2)
     lines = [
         f"{'pod':^{len(pod) + 2}}        {title:^{width + 4}}",
         f"┌{box}┐        ┌{'─' * (width + 2)}┐",
         f"│{pod}├──veth──┤ {inside[0]:<{width}} │",
-        f"└{box}┘        │ {inside[1]:<{width}} ├─ ─ uplink",
+        f"└{box}┘        │ {inside[1]:<{width}} ├{way}",
     ]
     lines += [f"{gap}        │ {line:<{width}} │" for line in inside[2:]]
     lines.append(f"{gap}        └{'─' * (width + 2)}┘")
@@ -375,6 +421,17 @@ def _render_port(port: PortState) -> dict[str, object]:
     }
 
 
+def _render_uplink(want: DesiredAttachment) -> dict[str, object] | None:
+    if want.uplink is None:
+        return None
+    return {
+        "device": want.uplink.device,
+        "tagged": [str(each) for each in _uplink_vlans(want.port)],
+        "untagged": _leaves_untagged(want.port),
+        "minimumMtu": want.uplink.mtu or None,
+    }
+
+
 def _render_route(route: RouteConfig) -> dict[str, object]:
     extras = {
         "mtu": route.mtu or None,
@@ -416,6 +473,7 @@ def render_json(one: Explanation) -> dict[str, object]:
             "promisc": want.bridge.promisc,
             "linkLocalLearning": False if want.bridge.linklocal_deaf else None,
         },
+        "uplink": _render_uplink(want),
         "port": _render_port(want.port),
         "sandbox": {
             "mac": sandbox.mac,

@@ -27,6 +27,7 @@ from spanbridge.rtnl.messages import SCOPE_HOST, SCOPE_LINK, SCOPE_UNIVERSE, Mes
 from spanbridge.rtnl.named import create_named_netns, delete_named_netns, named_netns
 from spanbridge.rtnl.neighbours import Neighbour, del_neighbour, new_neighbour
 from spanbridge.rtnl.netns import NETNS_DIR, NetNs
+from spanbridge.rtnl.qdiscs import NOOP, forget_qdisc
 from spanbridge.rtnl.routes import (
     TABLE_LOCAL,
     TABLE_MAIN,
@@ -43,6 +44,7 @@ from spanbridge.rtnl.wire import WireError
 __all__ = [
     "FOREVER",
     "NETNS_DIR",
+    "NOOP",
     "SCOPE_HOST",
     "SCOPE_LINK",
     "SCOPE_UNIVERSE",
@@ -71,6 +73,7 @@ __all__ = [
     "del_vlan",
     "del_vlans",
     "delete_named_netns",
+    "forget_qdisc",
     "named_netns",
     "new_address",
     "new_bridge",

@@ -20,6 +20,7 @@ IFLA_ADDRESS: Final = 1
 IFLA_IFNAME: Final = 3
 IFLA_MTU: Final = 4
 IFLA_LINK: Final = 5
+IFLA_QDISC: Final = 6
 IFLA_MASTER: Final = 10
 IFLA_TXQLEN: Final = 13
 IFLA_OPERSTATE: Final = 16
@@ -191,6 +192,7 @@ class Link(NamedTuple):
         promiscuity: How many users want promiscuous mode; a bridge is one for its ports.
         vlans: Of a bridge or its port, by VLAN; empty unless asked for.
         master_kind: Of ``master``; empty for none.
+        qdisc: Name of its queueing discipline.
         own_data: What belongs to its kind, as the kernel sent it.
         port_data: What belongs to the kind of ``master``, likewise.
     """
@@ -212,6 +214,7 @@ class Link(NamedTuple):
     promiscuity: int
     vlans: tuple[PortVlan, ...] = ()
     master_kind: str = ""
+    qdisc: str = ""
     own_data: bytes = b""
     port_data: bytes = b""
 
@@ -285,6 +288,7 @@ def parse_link(body: bytes) -> Link:
         # Other families put nests of their own shape under the same number.
         vlans=parse_af_spec(found.raw.get(IFLA_AF_SPEC, b"")) if family == _AF_BRIDGE else (),
         master_kind=info.text(IFLA_INFO_SLAVE_KIND),
+        qdisc=found.text(IFLA_QDISC),
         own_data=info.raw.get(IFLA_INFO_DATA, b""),
         port_data=info.raw.get(IFLA_INFO_SLAVE_DATA, b""),
     )

@@ -19,6 +19,9 @@ RTM_GETROUTE: Final = 26
 RTM_NEWNEIGH: Final = 28
 RTM_DELNEIGH: Final = 29
 RTM_GETNEIGH: Final = 30
+RTM_NEWQDISC: Final = 36
+RTM_DELQDISC: Final = 37
+RTM_GETVLAN: Final = 114
 
 IFINFO: Final = struct.Struct("=BxHiII")
 """ifinfomsg: u8 family, pad, u16 type, s32 index, u32 flags, u32 change mask."""

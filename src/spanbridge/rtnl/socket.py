@@ -24,7 +24,7 @@ from spanbridge.rtnl.routes import (
     parse_route,
 )
 from spanbridge.rtnl.transport import RtnlError, Transport
-from spanbridge.rtnl.vlans import PortVlan
+from spanbridge.rtnl.vlans import PortVlan, list_vlans, parse_vlan_entries
 from spanbridge.rtnl.wire import (
     NLM_F_DUMP,
     attribute,
@@ -49,6 +49,7 @@ Source: linux/rtnetlink.h, RTEXT_FILTER_….
 """
 
 _NO_LINK: Final = frozenset({errno.ENODEV})
+_NO_PORT: Final = frozenset({errno.ENODEV, errno.EINVAL})
 _IP_FAMILIES: Final = frozenset({bytes([socket.AF_INET]), bytes([socket.AF_INET6])})
 _BRIDGE_FAMILY: Final = bytes([_AF_BRIDGE])
 _UNREACHABLE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH})
@@ -246,7 +247,17 @@ class Rtnl(Transport):
 
     def port_vlans(self, index: int) -> tuple[PortVlan, ...]:
         """List the VLANs of one port, or of a bridge itself; empty where none can be."""
-        return next(iter(self._vlans(index)), (IfIndex(index), ()))[1]
+        try:
+            found = self.dump(list_vlans(index), parse_vlan_entries)
+        except RtnlError as exc:
+            if exc.errno in _NO_PORT:
+                return ()
+            if exc.errno != errno.EOPNOTSUPP:
+                raise
+            # Before Linux 5.6, or without VLAN filtering.
+            return next(iter(self._vlans(index)), (IfIndex(index), ()))[1]
+        # A port with many entries is told in several messages.
+        return tuple(each for seen, vlans in found if seen == index for each in vlans)
 
     def vlans(self) -> dict[IfIndex, tuple[PortVlan, ...]]:
         """
@@ -257,7 +268,6 @@ class Rtnl(Transport):
         return dict(self._vlans(None))
 
     def _vlans(self, index: int | None) -> list[tuple[IfIndex, tuple[PortVlan, ...]]]:
-        # The kernel has no request for one port: only the dump.
         body = IFINFO.pack(_AF_BRIDGE, 0, 0, 0, 0)
         body += attribute_u32(ifla.IFLA_EXT_MASK, _BRVLAN_COMPRESSED | _SKIP_STATS)
 

@@ -3,9 +3,11 @@
 VLANs of bridge ports.
 
 In messages of family AF_BRIDGE the VLAN entries lie directly in IFLA_AF_SPEC, while
-other families nest per address family there.
+other families nest per address family there. RTM_GETVLAN, since Linux 5.6, can be asked
+about a single port.
 
-Source: linux/if_bridge.h, struct bridge_vlan_info; net/bridge/br_netlink.c.
+Source: linux/if_bridge.h, struct bridge_vlan_info and struct br_vlan_msg;
+net/bridge/br_netlink.c, net/bridge/br_vlan.c.
 """
 
 import struct
@@ -15,8 +17,16 @@ from typing import Final
 
 from spanbridge.base.errors import InputError
 from spanbridge.base.names import VLAN_MAX
-from spanbridge.rtnl.messages import IFINFO, RTM_DELLINK, RTM_SETLINK, Message
-from spanbridge.rtnl.wire import WireError, attribute, attribute_u16, split_attributes
+from spanbridge.rtnl.messages import IFINFO, RTM_DELLINK, RTM_GETVLAN, RTM_SETLINK, Message
+from spanbridge.rtnl.wire import (
+    NLM_F_DUMP,
+    Attributes,
+    WireError,
+    attribute,
+    attribute_u16,
+    split_attributes,
+    unpack_struct,
+)
 
 _AF_BRIDGE: Final = 7
 _IFLA_AF_SPEC: Final = 26
@@ -31,6 +41,14 @@ _RANGE_END: Final = 0x10
 
 _VLAN_INFO: Final = struct.Struct("=HH")
 """bridge_vlan_info: u16 flags, u16 VLAN id."""
+
+_VLAN_MSG: Final = struct.Struct("=BBHI")
+"""br_vlan_msg: u8 family, u8 and u16 reserved, u32 index of the port or bridge."""
+
+_VLANDB_ENTRY: Final = 1
+_ENTRY_INFO: Final = 1
+_ENTRY_RANGE: Final = 2
+"""BRIDGE_VLANDB_ENTRY, and in it BRIDGE_VLANDB_ENTRY_INFO and …_RANGE, the u16 last VLAN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,31 @@ def parse_af_spec(data: bytes) -> tuple[PortVlan, ...]:
     if first is not None:
         raise WireError(f"cannot decode VLAN {first}: half a range")
     return tuple(found)
+
+
+def list_vlans(index: int) -> Message:
+    """Ask for the VLANs of one port, or of a bridge itself; to be sent as a dump."""
+    body = _VLAN_MSG.pack(_AF_BRIDGE, 0, 0, index)
+    return Message(RTM_GETVLAN, NLM_F_DUMP, body, f"list VLANs of link {index}")
+
+
+def parse_vlan_entries(body: bytes) -> tuple[int, tuple[PortVlan, ...]]:
+    """
+    Decode the body of RTM_NEWVLAN: the index of the port, and its VLANs.
+
+    Raises:
+        WireError: It is cut short, or an entry is.
+    """
+    index = unpack_struct(_VLAN_MSG, body)[3]
+    found = []
+    for kind, data in split_attributes(body, _VLAN_MSG.size):
+        if kind != _VLANDB_ENTRY:
+            continue
+        entry = Attributes(data)
+        flags, vid = unpack_struct(_VLAN_INFO, entry.raw.get(_ENTRY_INFO, b""))
+        last = entry.u16(_ENTRY_RANGE) or vid
+        found.append(PortVlan(vid, last, bool(flags & _PVID), bool(flags & _UNTAGGED)))
+    return index, tuple(found)
 
 
 def add_vlan(

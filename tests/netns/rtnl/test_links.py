@@ -7,11 +7,13 @@ import time
 import pytest
 
 from spanbridge.rtnl import (
+    NOOP,
     Link,
     NetNs,
     Rtnl,
     RtnlError,
     del_link,
+    forget_qdisc,
     new_bridge,
     new_veth,
     set_bridge,
@@ -286,3 +288,28 @@ def test_a_kernel_without_vlans_lists_none(host: Rtnl) -> None:
     assert set(host.vlans()) <= {made(host, "a").index, made(host, "br0").index}
     assert host.port_vlans(made(host, "b").index) == ()
     assert {link.name for link in host.links(vlans=True)} == {"lo", "br0", "a", "b"}
+
+
+def test_a_link_that_is_down_can_forget_that_it_was_ever_up(
+    host: Rtnl, node: Netns, ip_json: AskTool
+) -> None:
+    host.request(new_veth("p0", peer="e0"))
+    before = ip_json("link", "show", "p0", netns=node)[0]["qdisc"]
+    host.request(set_link("p0", up=True))
+    host.request(set_link("p0", up=False))
+    assert ip_json("link", "show", "p0", netns=node)[0]["qdisc"] != before
+    index = made(host, "p0").index
+
+    host.request(*forget_qdisc(index), one_by_one=True)
+
+    assert ip_json("link", "show", "p0", netns=node)[0]["qdisc"] == before == NOOP
+    assert made(host, "p0").qdisc == NOOP
+    host.request(set_link(index, up=True))
+    assert ip_json("link", "show", "p0", netns=node)[0]["qdisc"] == "noqueue"
+
+
+def test_what_is_no_port_has_no_vlans(host: Rtnl) -> None:
+    host.request(new_veth("p0", peer="e0"))
+
+    assert host.port_vlans(made(host, "p0").index) == ()
+    assert host.port_vlans(9999) == ()

@@ -45,6 +45,7 @@ def text_of(**fields: object) -> str:
 def test_no_golden_case_is_lost() -> None:
     assert set(INPUTS) == {
         "documentation", "host-local", "trunk", "everything", "conflist", "nad", "layer2", "static",
+        "uplink",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from spanbridge.rtnl.addresses import FOREVER, parse_address
 from spanbridge.rtnl.links import parse_link
 from spanbridge.rtnl.neighbours import parse_neighbour
 from spanbridge.rtnl.routes import Route, parse_route
+from spanbridge.rtnl.vlans import parse_vlan_entries
 from spanbridge.rtnl.wire import NLMSG_DONE, NLMSG_ERROR, Reply, parse_error
 
 Replies = Callable[[str], list[Reply]]
@@ -98,6 +99,20 @@ def test_the_vlans_of_ports_are_decoded(replies: Replies) -> None:
         ),
         "d0": (),
     }
+
+
+def test_the_vlans_of_one_port_are_decoded(replies: Replies) -> None:
+    (body,) = bodies(replies("linux-6.1/port-vlans"))
+
+    assert parse_vlan_entries(body) == (
+        4,
+        (
+            PortVlan(1, 1, pvid=False, untagged=True),
+            PortVlan(2, 2, pvid=True, untagged=True),
+            PortVlan(10, 20, pvid=False, untagged=False),
+            PortVlan(30, 30, pvid=False, untagged=False),
+        ),
+    )
 
 
 def test_addresses_are_decoded(replies: Replies) -> None:

@@ -15,7 +15,7 @@ from spanbridge.rtnl.addresses import parse_address
 from spanbridge.rtnl.links import parse_index, parse_link
 from spanbridge.rtnl.neighbours import parse_neighbour
 from spanbridge.rtnl.routes import parse_route
-from spanbridge.rtnl.vlans import parse_af_spec
+from spanbridge.rtnl.vlans import parse_af_spec, parse_vlan_entries
 from spanbridge.rtnl.wire import NLMSG_DONE, NLMSG_ERROR, Reply, parse_error, parse_replies
 
 
@@ -29,6 +29,7 @@ PARSERS: Final[dict[int, Callable[[bytes], object]]] = {
     20: parse_address,
     24: parse_route,
     28: parse_neighbour,
+    112: parse_vlan_entries,
 }
 CAPTURES: Final = sorted((Path(__file__).parent / "captures").glob("*/*.hex"))
 BODY_CUTS: Final = 1000
