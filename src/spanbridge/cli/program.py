@@ -34,6 +34,11 @@ _COMMANDS: Final = {
         "lab",
         "Two clusters on this machine that reach each other over a VLAN.",
     ),
+    "verify": LazyCommand(
+        "spanbridge.cli.verify",
+        "verify",
+        "Say whether virtual machines may move between clusters, and if not, why.",
+    ),
 }
 
 

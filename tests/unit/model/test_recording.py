@@ -49,15 +49,19 @@ def test_what_nobody_looked_at_is_told_from_what_is_not_there() -> None:
 
 
 def test_all_parts_are_kept() -> None:
+    uplink = Uplink("eth1", up=True, mtu=9000, vlans=(VlanSpan(2, 9),))
     seen = Observations(
         "2026-11-24T18:00:00Z",
         Expectations("bridge-net", vlan=2, mtu=9000),
         endpoints=(Endpoint("e/h", "e", "n", Role.STANDBY, "h", lease_s=-1),),
-        nodes=(NodeFacts("e", "n", False, uplinks=(Uplink("eth1", True, 9000, (VlanSpan(2, 9),)),)),),
+        nodes=(NodeFacts("e", "n", agent=False, uplinks=(uplink,)),),
         probes=(PairProbe("e/h", "e/i", throughput=Throughput(10, 0.5)),),
-        migrations=(Migration("vm", "e/n", "w/n", "pre-copy", Outcome.FAILED, 9, None, 3, None, 7, 0,
-                              (Sample(0, 1, 2),), "why"),),
-    )  # fmt: skip
+        migrations=(
+            Migration(
+                "vm", "e/n", "w/n", "pre-copy", Outcome.FAILED, 9, samples=(Sample(0, 1, 2),)
+            ),
+        ),
+    )
     assert parse_observations(render_observations(seen).encode(), "f") == seen
 
 
@@ -85,5 +89,5 @@ def test_a_wrong_file_is_refused_with_the_place(
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(DecodeError, match="cannot decode seen.json"):
+    with pytest.raises(DecodeError, match=r"cannot decode seen\.json"):
         parse_observations(b"passed", "seen.json")

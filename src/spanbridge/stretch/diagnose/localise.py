@@ -173,28 +173,31 @@ def _tellable(pairs: list[Pair], endpoints: Mapping[str, Endpoint]) -> Callable[
     """
     Make the test whether a suspect can be told from another one at all.
 
-    A node, pod or cluster with one peer only cannot be told from that peer: then the link
-    or the pair is blamed. Nor can a pod that is alone on its node be told from the node.
+    A node or pod that is asked by one other cluster only, and by nobody of its own, cannot be
+    told from the way between the two; a cluster with one peer not from that peer; a pod that
+    is alone on its node not from the node. What is between them is blamed then.
     """
-    peers: dict[str, set[str]] = defaultdict(set)
+    sites: dict[str, set[str]] = defaultdict(set)
+    homes: dict[str, set[str]] = defaultdict(set)
     pods: dict[str, set[str]] = defaultdict(set)
     for pair in pairs:
         for here, there in (pair, pair[::-1]):
             a, b = endpoints[here], endpoints[there]
             pods[a.site].add(a.name)
-            peers[a.name].add(b.name)
-            peers[a.site].add(b.site)
-            peers[a.cluster].add(b.cluster)
-    for cluster in {each.cluster for each in endpoints.values()}:
-        peers[cluster].discard(cluster)
+            for name in (a.name, a.site, a.cluster):
+                sites[name].add(b.site)
+                homes[name].add(b.cluster)
 
     def tell(suspect: Suspect) -> bool:
-        if suspect.scope is Scope.POD:
-            alone = len(pods[endpoints[suspect.names[0]].site]) == 1
-            return not alone and len(peers[suspect.names[0]]) > 1
-        if suspect.scope in {Scope.NODE, Scope.CLUSTER}:
-            return len(peers[suspect.names[0]] - {suspect.names[0]}) > 1
-        return True
+        if suspect.scope is Scope.CLUSTER:
+            return len(homes[suspect.names[0]] - set(suspect.names)) > 1
+        if suspect.scope not in {Scope.POD, Scope.NODE}:
+            return True
+        name = suspect.names[0]
+        own = endpoints[name] if suspect.scope is Scope.POD else None
+        site, cluster = (own.site, own.cluster) if own else (name, name.partition("/")[0])
+        others = len(sites[name] - {site}) > 1 and (cluster in homes[name] or len(homes[name]) > 1)
+        return others and (own is None or len(pods[site]) > 1)
 
     return tell
 

@@ -27,12 +27,6 @@ def find_routes(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
             groups[matrix.site(probe.source), probe.route.device].append(probe)
     for (site, device), probes in groups.items():
         first = probes[0]
-        hop = f" to {first.route.next_hop}" if first.route and first.route.next_hop else ""
-        strays = [
-            f"{each.site}: {each.frames} frames passed {each.device}"
-            for each in matrix.observations.strays
-            if each.site == site and each.device == device
-        ]
         others = sorted({matrix.endpoints[probe.target].cluster for probe in probes})
         told = fields(
             targets=f"cluster{'s' * (len(others) > 1)} {listed(others)}",
@@ -40,9 +34,22 @@ def find_routes(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
             interface=matrix.expected.interface,
             example=first.address,
         )
-        line = f"{first.source}: the route to {first.address} is {device or 'none'}{hop}"
         pairs = tuple(probe.pair for probe in probes)
-        yield Culprit("SBV30", told, (site,), (), pairs, (line, *strays))
+        yield Culprit("SBV30", told, (site,), (), pairs, _route_evidence(matrix, first))
+
+
+def _route_evidence(matrix: Matrix, probe: PairProbe) -> tuple[str, ...]:
+    device = probe.route.device if probe.route else ""
+    hop = f" to {probe.route.next_hop}" if probe.route and probe.route.next_hop else ""
+    strays = [
+        f"{each.site}: {each.frames} frames passed {each.device}"
+        for each in matrix.observations.strays
+        if each.site == matrix.site(probe.source) and each.device == device
+    ]
+    return (
+        f"{probe.source}: the route to {probe.address} is {device or 'none'}{hop}",
+        *strays,
+    )
 
 
 def find_reach(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
