@@ -77,7 +77,7 @@ def _view_diagnosis(diagnosis: Diagnosis) -> list[RenderableType]:
         rows.add_row(Text("mend", "dim"), Text(remedy, "cyan"))
     return [
         _line(mark, style, f"{diagnosis.code} {diagnosis.message}"),
-        Padding(rows, (0, 0, 0, 6)),
+        Padding(rows, (0, 0, 0, 6), expand=False),
     ]
 
 
