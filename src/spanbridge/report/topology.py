@@ -7,25 +7,29 @@ its bridge and the line of its uplink; in a second row where they do not fit. Of
 cluster only some nodes are drawn, those that are to blame first.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from spanbridge.model.observations import Endpoint, NodeFacts
+from spanbridge.model.observations import Endpoint, NodeFacts, Role
 from spanbridge.model.verdict import Diagnosis, Pair, Verdict
 from spanbridge.report.verdict_views import cluster_names
 
-NODE_WIDTH: Final = 172
-NODE_HEIGHT: Final = 132
+NODE_WIDTH: Final = 150
+_NODE_BASE: Final = 74
+"""Height of a node without its pods."""
+_POD_HEIGHT: Final = 18
 UPLINK_HEIGHT: Final = 58
 BAR_HEIGHT: Final = 30
-_GAP: Final = 14
+_GAP: Final = 12
 _HEAD: Final = 34
-_ROW_WIDTH: Final = 1160
+_ROW_WIDTH: Final = 1390
 _NODES_MAX: Final = 4
 _PODS_MAX: Final = 3
 _ARC_STEP: Final = 34
+
+_ROLES: Final = {Role.HANDLER: "handler", Role.LEADER: "leader", Role.STANDBY: "standby"}
 
 _UPLINK_CODES: Final = {
     *("SBV01", "SBV02", "SBV03", "SBV04", "SBV05", "SBV06"),
@@ -114,6 +118,7 @@ class Drawing:
 
     width: int
     height: int
+    node_height: int
     rows: tuple[Row, ...]
     apart: tuple[str, ...]
 
@@ -124,18 +129,26 @@ def draw_topology(verdict: Verdict) -> Drawing:
     links = _broken_links(verdict.diagnoses)
     rows: list[Row] = []
     drawn: set[Pair] = set()
-    y = 0
+    y, tall = 0, _node_height(verdict)
     for group in groups:
-        row = _row(verdict, group, y, links)
+        row = _row(verdict, group, links, y=y, tall=tall)
         drawn |= {pair for pair in links if set(pair) <= {each.name for each in row.clusters}}
         rows.append(row)
-        y = row.bar_y + BAR_HEIGHT + _ARC_STEP * len(row.arcs) + (24 if row.arcs else 10)
+        y = row.bar_y + BAR_HEIGHT + _ARC_STEP * len(row.arcs) + (40 if row.arcs else 26)
     apart = tuple(
         f"{first} and {second}: {', '.join(codes)}"
         for (first, second), codes in links.items()
         if (first, second) not in drawn
     )
-    return Drawing(max(row.width for row in rows) if rows else 0, y, tuple(rows), apart)
+    width = max((row.width for row in rows), default=0)
+    return Drawing(width, max(0, y - 18), tall, tuple(rows), apart)
+
+
+def _node_height(verdict: Verdict) -> int:
+    """Make room for as many pods as any node has, within reason."""
+    pods = Counter(each.site for each in verdict.observations.endpoints)
+    most = min(_PODS_MAX, max(pods.values(), default=1))
+    return _NODE_BASE + _POD_HEIGHT * most
 
 
 def _broken_links(diagnoses: tuple[Diagnosis, ...]) -> dict[Pair, tuple[str, ...]]:
@@ -183,11 +196,13 @@ def _pack(verdict: Verdict) -> list[dict[str, tuple[list[str], int]]]:
 def _row(
     verdict: Verdict,
     group: dict[str, tuple[list[str], int]],
-    y: int,
     links: dict[Pair, tuple[str, ...]],
+    *,
+    y: int,
+    tall: int,
 ) -> Row:
     clusters = tuple(_clusters(verdict, group, y))
-    bar_y = y + _HEAD + NODE_HEIGHT + _GAP + UPLINK_HEIGHT
+    bar_y = y + _HEAD + tall + _GAP + UPLINK_HEIGHT
     middles = {each.name: each.middle for each in clusters}
     inside = [each for each in links if set(each) <= set(middles)]
     arcs = tuple(
@@ -239,7 +254,7 @@ def _node(
     uplink = facts.uplinks[0] if facts and facts.uplinks else None
     carries = uplink is None or not vlan or any(vlan in span for span in uplink.vlans)
     named = tuple(
-        (str(pod.role), pod.addresses[0] if pod.addresses else "no address")
+        (_ROLES[pod.role], pod.addresses[0] if pod.addresses else "no address")
         for pod in pods[:_PODS_MAX]
     )
     words = f"{pods[0].node}: " + ", ".join(f"{role} {address}" for role, address in named)

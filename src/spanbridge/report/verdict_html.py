@@ -18,7 +18,7 @@ from spanbridge import __version__
 from spanbridge.model.observations import Endpoint, Role
 from spanbridge.model.timeline import Migration
 from spanbridge.model.verdict import PairState, PairVerdict, Trouble, Verdict
-from spanbridge.report.topology import BAR_HEIGHT, NODE_HEIGHT, NODE_WIDTH, draw_topology
+from spanbridge.report.topology import BAR_HEIGHT, NODE_WIDTH, draw_topology
 from spanbridge.report.verdict_views import (
     ClusterPair,
     bytes_words,
@@ -28,6 +28,8 @@ from spanbridge.report.verdict_views import (
     network_words,
     percent,
     sample_words,
+    sentence,
+    split_remedy,
     sum_clusters,
 )
 
@@ -54,6 +56,10 @@ def _asset(name: str) -> str:
     return (importlib.resources.files("spanbridge.report") / name).read_text(encoding="utf-8")
 
 
+def _markup(name: str) -> Markup:
+    return Markup(_asset(name))  # noqa: S704  # our own file
+
+
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
@@ -67,6 +73,8 @@ def _environment() -> Environment:
         "ms": milliseconds,
         "percent": percent,
         "size": bytes_words,
+        "remedy": split_remedy,
+        "sentence": sentence,
     }
     return environment
 
@@ -87,7 +95,7 @@ def render_html(verdict: Verdict) -> str:
         network=network_words(verdict),
         sampled=sample_words(verdict),
         drawing=draw_topology(verdict),
-        sizes={"width": NODE_WIDTH, "height": NODE_HEIGHT, "bar": BAR_HEIGHT},
+        sizes={"width": NODE_WIDTH, "bar": BAR_HEIGHT},
         units=units,
         cells={(cell["a"], cell["b"]): (at, cell) for at, cell in enumerate(cells)},
         by_cluster=sum_clusters(verdict),
@@ -99,28 +107,33 @@ def render_html(verdict: Verdict) -> str:
         aggregated=len(observations.endpoints) > MATRIX_MAX,
         version=__version__,
         data=_embed(data),
-        styles=[Markup(_asset(f"assets/{name}")) for name in ("uPlot.min.css", "report.css")],
-        programs=[
-            Markup(_asset(f"assets/{name}")) for name in ("uPlot.iife.min.js", "report.js")
-        ],
+        styles=[_markup(f"assets/{name}") for name in ("uPlot.min.css", "report.css")],
+        programs=[_markup(f"assets/{name}") for name in ("uPlot.iife.min.js", "report.js")],
     )  # fmt: skip
 
 
 def _embed(data: object) -> Markup:
     """Make JSON that no HTML parser takes for markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+    safe = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(safe)  # noqa: S704  # nothing in it can end the element
 
 
 def _matrix(verdict: Verdict) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
     """Make rows and cells: of endpoints, or of clusters where there are too many."""
     if len(verdict.observations.endpoints) > MATRIX_MAX:
         names = cluster_names(verdict)
-        units = [{"label": name, "cluster": name, "more": "cluster"} for name in names]
+        units = [{"label": name, "cluster": name, "more": "cluster", "block": ""} for name in names]
         place = {name: at for at, name in enumerate(names)}
-        return units, [_sum_cell(verdict, each, place) for each in sum_clusters(verdict)]
+        found = _cluster_causes(verdict)
+        return units, [
+            _sum_cell(each, place, found.get((each.source, each.target), []))
+            for each in sum_clusters(verdict)
+        ]
     tried = {name for each in verdict.pairs for name in each.pair}
     shown = [each for each in verdict.observations.endpoints if each.name in tried]
+    # Virt-handlers and sync leaders do not talk to each other: two blocks, not a chequer.
+    shown.sort(key=lambda each: each.role is not Role.HANDLER)
     place = {each.name: at for at, each in enumerate(shown)}
     causes = _causes(verdict)
     return [_unit(each) for each in shown], [
@@ -144,6 +157,7 @@ def _unit(endpoint: Endpoint) -> dict[str, str]:
         "label": f"{endpoint.node}{role}",
         "cluster": endpoint.cluster,
         "more": f"{endpoint.role} {', '.join(endpoint.addresses) or 'no address'}",
+        "block": role,
     }
 
 
@@ -165,14 +179,19 @@ def _cell(pair: PairVerdict, place: dict[str, int], codes: list[str]) -> dict[st
     }
 
 
-def _sum_cell(verdict: Verdict, pair: ClusterPair, place: dict[str, int]) -> dict[str, Any]:
+def _cluster_causes(verdict: Verdict) -> dict[tuple[str, str], list[str]]:
+    """Name the causes of what is wrong from one cluster to another."""
     homes = {each.name: each.cluster for each in verdict.observations.endpoints}
-    here = (pair.source, pair.target)
-    codes = dict.fromkeys(
-        diagnosis.code
-        for diagnosis in verdict.diagnoses
-        if any((homes[a], homes[b]) == here for a, b in diagnosis.pairs)
-    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for diagnosis in verdict.diagnoses:
+        for names in dict.fromkeys((homes[a], homes[b]) for a, b in diagnosis.pairs):
+            codes = found.setdefault(names, [])
+            if diagnosis.code not in codes:
+                codes.append(diagnosis.code)
+    return found
+
+
+def _sum_cell(pair: ClusterPair, place: dict[str, int], codes: list[str]) -> dict[str, Any]:
     return {
         "a": place[pair.source],
         "b": place[pair.target],
@@ -183,7 +202,7 @@ def _sum_cell(verdict: Verdict, pair: ClusterPair, place: dict[str, int]) -> dic
         "mtu": pair.path_mtu,
         "rate": None,
         "why": f"{pair.good} of {pair.pairs} pairs are good",
-        "codes": list(codes),
+        "codes": codes,
     }
 
 

@@ -41,6 +41,22 @@ class ClusterPair:
     path_mtu: int | None
 
 
+_COMMANDS: Final = ("spanbridge ", "ip ", "bridge ", "kubectl ", "systemctl ", "timedatectl")
+
+
+def split_remedy(remedy: str) -> tuple[str, str]:
+    """Tell what is said, and the command that is to be typed; either may be empty."""
+    if remedy.startswith(_COMMANDS):
+        return "", remedy
+    words, colon, command = remedy.partition(": ")
+    return (words, command) if colon and command.startswith(_COMMANDS) else (remedy, "")
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def sum_clusters(verdict: Verdict) -> tuple[ClusterPair, ...]:
     """Sum up by ordered pairs of clusters, in the order in which clusters are shown."""
     homes = {each.name: each.cluster for each in verdict.observations.endpoints}

@@ -22,14 +22,14 @@
   });
 
   /* ---- remedies: a button that copies the command */
-  for (const code of document.querySelectorAll(".mend code")) {
+  for (const code of document.querySelectorAll(".command code")) {
     if (!navigator.clipboard) break;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = "Copy";
     button.setAttribute("aria-label", `Copy: ${code.textContent}`);
     button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(code.textContent.replace(/^(on|in) [^:]*: /, ""));
+      await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
@@ -107,25 +107,34 @@
     enter(next[Math.min(next.length - 1, Math.max(0, column))]);
   });
 
+  const element = (name, ...content) => {
+    const made = document.createElement(name);
+    made.append(...content);
+    return made;
+  };
   function tell(cell) {
     const about = at("about");
     const pair = data.cells[cell.dataset.cell];
-    about.textContent = "";
-    const name = document.createElement("b");
     if (!pair) {
-      about.textContent = "This pair was not tried.";
+      about.replaceChildren("This pair was not tried.");
       return;
     }
-    name.textContent = `${words(data.units[pair.a])} → ${words(data.units[pair.b])}: ${pair.state}`;
     const facts = [
-      pair.why,
-      pair.rtt === null ? "" : `RTT ${ms(pair.rtt)} ms, p99 ${ms(pair.p99)} ms`,
-      pair.loss === null ? "" : `loss ${percent(pair.loss)}`,
-      pair.mtu === null ? "" : `path MTU ${pair.mtu}`,
-      pair.rate === null ? "" : `${(pair.rate / 1e6).toFixed(0)} Mbit/s`,
-      pair.codes.length ? `explained by ${pair.codes.join(", ")}` : "",
+      ["round trip", pair.rtt === null ? "" : `${ms(pair.rtt)} ms, 99th percentile ${ms(pair.p99)} ms`],
+      ["lost", pair.loss === null ? "" : percent(pair.loss)],
+      ["path MTU", pair.mtu === null ? "" : `${pair.mtu} bytes`],
+      ["throughput", pair.rate === null ? "" : `${(pair.rate / 1e6).toFixed(0)} Mbit/s`],
+      ["causes", pair.codes.join(", ")],
     ];
-    about.append(name, document.createElement("br"), facts.filter(Boolean).join(" · "));
+    const list = element("dl");
+    for (const [name, value] of facts) if (value) list.append(element("dt", name), element("dd", value));
+    const key = element("span", marks.get(cell));
+    key.className = `key ${pair.state}`;
+    about.replaceChildren(
+      element("h3", `${words(data.units[pair.a])} → ${words(data.units[pair.b])}`),
+      element("p", key, ` ${pair.state}${pair.why ? `: ${pair.why}` : ""}`),
+      list,
+    );
   }
   for (const kind of ["mouseover", "focusin"]) {
     at("matrix-scroll").addEventListener(kind, (event) => {
@@ -167,7 +176,7 @@
     label, labelSize: 22, labelFont: "12px system-ui, sans-serif", font: "12px system-ui, sans-serif",
     stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 }, ...more,
   });
-  const line = (label, name, more = {}) => ({ label, stroke: colour(name), width: 2, ...more });
+  const line = (label, name, more = {}) => ({ label, stroke: colour(name), width: 2, points: { show: false }, ...more });
 
   function drawTimes() {
     const box = at("rtt-chart");

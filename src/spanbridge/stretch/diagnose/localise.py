@@ -13,7 +13,7 @@ import enum
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.model.observations import Endpoint
@@ -143,7 +143,7 @@ def _directed(scope: Scope, source: str, target: str) -> Suspect:
 
 
 def _both(suspect: Suspect) -> Suspect:
-    return replace(suspect, way=Way.BOTH)
+    return Suspect(suspect.scope, suspect.names)
 
 
 def _suspects(

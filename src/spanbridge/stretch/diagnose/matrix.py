@@ -2,7 +2,7 @@
 """The observations as the checks look at them: by name, by node, by cluster."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spanbridge.model.observations import (
@@ -33,6 +33,8 @@ class Matrix:
         clusters: By name.
         probes: By pair, in their order.
         verdicts: The same.
+        at_endpoint: Pairs that begin or end at an endpoint, by its name.
+        at_site: Pairs of different nodes that begin or end at a node, by site.
         mtu: What every path must carry.
     """
 
@@ -42,6 +44,8 @@ class Matrix:
     clusters: Mapping[str, ClusterFacts]
     probes: Mapping[Pair, PairProbe]
     verdicts: Mapping[Pair, PairVerdict]
+    at_endpoint: Mapping[str, Sequence[Pair]]
+    at_site: Mapping[str, Sequence[Pair]]
     mtu: int
 
     @property
@@ -63,19 +67,8 @@ class Matrix:
 
     def touching(self, endpoints: Iterable[str], *, bad: bool = True) -> tuple[Pair, ...]:
         """Find the pairs at one of ``endpoints``; ``bad`` leaves out those that are fine."""
-        chosen = set(endpoints)
-        return tuple(
-            pair
-            for pair, verdict in self.verdicts.items()
-            if (pair[0] in chosen or pair[1] in chosen) and (verdict.troubles or not bad)
-        )
-
-    def at_sites(self) -> dict[str, list[Endpoint]]:
-        """Group endpoints by node."""
-        found: dict[str, list[Endpoint]] = defaultdict(list)
-        for each in self.observations.endpoints:
-            found[each.site].append(each)
-        return found
+        found = dict.fromkeys(pair for name in endpoints for pair in self.at_endpoint.get(name, ()))
+        return tuple(pair for pair in found if not bad or self.verdicts[pair].troubles)
 
     def namespace(self, cluster: str) -> str:
         """Name the namespace of KubeVirt."""
@@ -92,14 +85,25 @@ class Matrix:
 
 
 def build_matrix(observations: Observations, verdicts: tuple[PairVerdict, ...]) -> Matrix:
-    """Index observations."""
+    """Index observations; every check then looks only at the pairs that concern it."""
+    endpoints = {each.name: each for each in observations.endpoints}
+    at_endpoint: dict[str, list[Pair]] = defaultdict(list)
+    at_site: dict[str, list[Pair]] = defaultdict(list)
+    for each in verdicts:
+        sites = {endpoints[name].site for name in each.pair}
+        for name in each.pair:
+            at_endpoint[name].append(each.pair)
+        for site in sites if len(sites) > 1 else ():
+            at_site[site].append(each.pair)
     return Matrix(
         observations=observations,
-        endpoints={each.name: each for each in observations.endpoints},
+        endpoints=endpoints,
         nodes={each.site: each for each in observations.nodes},
         clusters={each.name: each for each in observations.clusters},
         probes={each.pair: each for each in observations.probes},
         verdicts={each.pair: each for each in verdicts},
+        at_endpoint=at_endpoint,
+        at_site=at_site,
         mtu=expected_mtu(observations),
     )
 

@@ -15,16 +15,14 @@ def find_agents(matrix: Matrix, _excused: frozenset[Pair]) -> Iterator[Culprit]:
     unmeasured = matrix.having(Trouble.UNMEASURED, frozenset())
     for site, facts in matrix.nodes.items():
         if facts.agent is False:
-            pairs = tuple(each.pair for each in unmeasured if matrix.site(each.source) == site)
-            errors = dict.fromkeys(
-                each.error for each in unmeasured if matrix.site(each.source) == site
-            )
+            probes = [each for each in unmeasured if matrix.site(each.source) == site]
+            errors = dict.fromkeys(each.error for each in probes if each.error)
             yield Culprit(
                 "SBV70",
                 (),
                 (site,),
-                pairs=pairs,
-                evidence=(f"{site}: the agent does not answer", *filter(None, errors)),
+                pairs=tuple(each.pair for each in probes),
+                evidence=(f"{site}: the agent does not answer", *errors),
             )
 
 
@@ -67,19 +65,17 @@ def _touched(matrix: Matrix, site: str, failed: set[Pair]) -> tuple[Pair, ...]:
     """Find the bad pairs between this node and others that stand on a broken path."""
     return tuple(
         pair
-        for pair, verdict in matrix.verdicts.items()
+        for pair in matrix.at_site.get(site, ())
         if (pair in failed or pair[::-1] in failed)
-        and Trouble.NO_ANSWER in verdict.troubles
-        and (matrix.site(pair[0]) == site) != (matrix.site(pair[1]) == site)
+        and Trouble.NO_ANSWER in matrix.verdicts[pair].troubles
     )
 
 
 def _proved(matrix: Matrix, site: str, excused: frozenset[Pair]) -> bool:
     """Tell whether any pair between this node and others works."""
     return any(
-        verdict.rtt_median_us is not None and pair not in excused
-        for pair, verdict in matrix.verdicts.items()
-        if (matrix.site(pair[0]) == site) != (matrix.site(pair[1]) == site)
+        matrix.verdicts[pair].rtt_median_us is not None and pair not in excused
+        for pair in matrix.at_site.get(site, ())
     )
 
 

@@ -142,9 +142,10 @@ def _ending_at(matrix: Matrix, site: str, pairs: list[Pair]) -> tuple[Pair, ...]
 
 
 def _small_pods(matrix: Matrix, failed: list[Pair]) -> Iterator[Culprit]:
-    for each in matrix.observations.endpoints:
+    small = (each for each in matrix.observations.endpoints if 0 < each.mtu < matrix.mtu)
+    for each in small:
         pairs = tuple(pair for pair in failed if each.name in pair)
-        if pairs and 0 < each.mtu < matrix.mtu:
+        if pairs:
             told = fields(interface=matrix.expected.interface, mtu=each.mtu, expected=matrix.mtu)
             line = f"{each.name}: MTU of {matrix.expected.interface} is {each.mtu}"
             yield Culprit(
@@ -163,8 +164,8 @@ def _small_devices(matrix: Matrix, failed: list[Pair]) -> Iterator[Culprit]:
         small = [(mtu, name) for name, mtu in devices if 0 < mtu < matrix.mtu]
         # A bridge takes the least MTU of its ports by itself: the port is to be mended.
         named = [each for each in small if each[1] != facts.bridge] or small
-        pairs = _ending_at(matrix, site, failed)
-        if named and pairs:
+        pairs = _ending_at(matrix, site, failed) if named else ()
+        if pairs:
             mtu, device = min(named)
             told = fields(device=device, mtu=mtu, expected=matrix.mtu)
             line = f"{site}: MTU of {listed(f'{name} is {size}' for size, name in sorted(small))}"
