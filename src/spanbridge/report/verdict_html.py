@@ -36,6 +36,9 @@ from spanbridge.report.verdict_views import (
 MATRIX_MAX: Final = 64
 """Endpoints up to which the matrix shows each; beyond it, it shows clusters."""
 
+_ENDPOINTS_MAX: Final = 400
+"""Endpoints that the last table lists; those that are to blame come first then."""
+
 _SYMBOLS: Final = {
     PairState.GOOD: "✓",
     PairState.POOR: "!",
@@ -100,6 +103,7 @@ def render_html(verdict: Verdict) -> str:
         cells={(cell["a"], cell["b"]): (at, cell) for at, cell in enumerate(cells)},
         by_cluster=sum_clusters(verdict),
         clusters=cluster_names(verdict),
+        listed=_listed(verdict),
         nodes={each.site: each for each in observations.nodes},
         symbols={str(state): symbol for state, symbol in _SYMBOLS.items()},
         meanings={str(state): words for state, words in _MEANINGS.items()},
@@ -110,6 +114,15 @@ def render_html(verdict: Verdict) -> str:
         styles=[_markup(f"assets/{name}") for name in ("uPlot.min.css", "report.css")],
         programs=[_markup(f"assets/{name}") for name in ("uPlot.iife.min.js", "report.js")],
     )  # fmt: skip
+
+
+def _listed(verdict: Verdict) -> tuple[Endpoint, ...]:
+    """Choose the endpoints that are listed: all, or those of blamed nodes and some more."""
+    every = verdict.observations.endpoints
+    if len(every) <= _ENDPOINTS_MAX:
+        return every
+    blamed = {site for each in verdict.diagnoses for site in each.sites}
+    return tuple(sorted(every, key=lambda each: each.site not in blamed)[:_ENDPOINTS_MAX])
 
 
 def _embed(data: object) -> Markup:
