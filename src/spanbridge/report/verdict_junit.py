@@ -6,11 +6,16 @@ Two suites: one case for each cause that was found, so that a run fails also whe
 pair answers; and one case for each ordered pair.
 """
 
+import re
 import xml.etree.ElementTree as ET
+from typing import Final
 
 from spanbridge.model.findings import Severity
 from spanbridge.model.verdict import Diagnosis, PairState, PairVerdict, Verdict
 from spanbridge.report.verdict_views import headline
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What XML cannot hold, not even escaped. Source: XML 1.0, section 2.2."""
 
 
 def render_junit(verdict: Verdict) -> str:
@@ -21,7 +26,8 @@ def render_junit(verdict: Verdict) -> str:
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
     root.extend(suites)
     ET.indent(root)
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+    text = _UNPRINTABLE.sub("\ufffd", ET.tostring(root, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
 def _suite(name: str, verdict: Verdict, cases: list[ET.Element]) -> ET.Element:
