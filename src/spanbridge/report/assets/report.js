@@ -60,26 +60,26 @@
   function filter() {
     const usedRows = new Set();
     const usedColumns = new Set();
-    let count = 0;
+    const fitting = [];
     for (const cell of cells) {
       const pair = data.cells[cell.dataset.cell];
       const fit = fits(pair);
       cell.classList.toggle("dim", !fit);
       cell.textContent = shows[metric.value](pair, cell);
       if (fit) {
-        count += 1;
+        fitting.push(cell);
         usedRows.add(pair.a);
         usedColumns.add(pair.b);
       }
     }
-    const all = count === cells.length;
+    const all = fitting.length === cells.length;
     for (const row of rows) {
       row.hidden = !all && !usedRows.has(Number(row.dataset.row));
       for (const cell of row.querySelectorAll("td")) cell.hidden = !all && !usedColumns.has(Number(cell.dataset.b));
     }
     for (const head of heads) head.hidden = !all && !usedColumns.has(Number(head.dataset.col));
-    at("count").textContent = `${count} of ${cells.length} pairs`;
-    enter(shown().flat().find((cell) => cell === current) || shown().flat()[0], false);
+    at("count").textContent = `${fitting.length} of ${cells.length} pairs`;
+    enter(fitting.includes(current) ? current : fitting[0], false);
   }
 
   /* One cell of the table can be reached by Tab, the others from there by arrows. */
