@@ -2,9 +2,9 @@
 """
 Brings each tier to the place it needs, also when pytest is started by hand.
 
-`unit` and `browser` run where they are. `netns` and `peers` run in a sandbox (own network and mounts,
-see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a kernel with VLANs:
-this one, or a guest that is booted once for the whole tier.
+`unit` and `browser` run where they are. `netns` and `peers` run in a sandbox (own
+network and mounts, see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a
+kernel with VLANs: this one, or a guest that is booted once for the whole tier.
 """
 
 import os

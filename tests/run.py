@@ -4,7 +4,7 @@ Runs the tiers of tests and ends with one table and one total.
 
 The tier vm runs beside the others: in a guest it keeps one processor busy, they the other.
 
-By hand: ``.venv/bin/python tests/run.py [unit] [browser] [netns] [vm] [peers] [-- PYTEST ARGUMENTS]``
+By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
 
 import dataclasses

@@ -28,6 +28,8 @@ _ROW_WIDTH: Final = 1390
 _NODES_MAX: Final = 4
 _PODS_MAX: Final = 3
 _ARC_STEP: Final = 34
+_BOW_STEP: Final = 34
+_BOW_ROOM: Final = 150
 
 _ROLES: Final = {Role.HANDLER: "handler", Role.LEADER: "leader", Role.STANDBY: "standby"}
 
@@ -103,6 +105,19 @@ class Arc:
 
 
 @dataclass(frozen=True, slots=True)
+class Bow:
+    """A broken way between two clusters of different rows, drawn beside the fabric."""
+
+    start_x: int
+    start_y: int
+    end_x: int
+    end_y: int
+    x: int
+    codes: tuple[str, ...]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """Clusters beside each other, and the part of the fabric below them."""
 
@@ -114,13 +129,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """The whole drawing; ``apart`` are broken ways between clusters of different rows."""
+    """The whole drawing."""
 
     width: int
     height: int
     node_height: int
     rows: tuple[Row, ...]
-    apart: tuple[str, ...]
+    bows: tuple[Bow, ...]
 
 
 def draw_topology(verdict: Verdict) -> Drawing:
@@ -128,20 +143,33 @@ def draw_topology(verdict: Verdict) -> Drawing:
     groups = _pack(verdict)
     links = _broken_links(verdict.diagnoses)
     rows: list[Row] = []
-    drawn: set[Pair] = set()
     y, tall = 0, _node_height(verdict)
     for group in groups:
         row = _row(verdict, group, links, y=y, tall=tall)
-        drawn |= {pair for pair in links if set(pair) <= {each.name for each in row.clusters}}
         rows.append(row)
         y = row.bar_y + BAR_HEIGHT + _ARC_STEP * len(row.arcs) + (40 if row.arcs else 26)
-    apart = tuple(
-        f"{first} and {second}: {', '.join(codes)}"
-        for (first, second), codes in links.items()
-        if (first, second) not in drawn
-    )
     width = max((row.width for row in rows), default=0)
-    return Drawing(width, max(0, y - 18), tall, tuple(rows), apart)
+    bows = tuple(_bows(rows, links, width))
+    beside = _BOW_STEP * len(bows) + (_BOW_ROOM if bows else 0)
+    return Drawing(width + beside, max(0, y - 18), tall, tuple(rows), bows)
+
+
+def _bows(rows: list[Row], links: dict[Pair, tuple[str, ...]], width: int) -> Iterator[Bow]:
+    """Draw what does not lie below one row's fabric beside all of them."""
+    homes = {cluster.name: row for row in rows for cluster in row.clusters}
+    apart = [link for link in links if homes[link[0]] is not homes[link[1]]]
+    for at, link in enumerate(apart):
+        start, end = sorted((homes[name] for name in link), key=lambda row: row.bar_y)
+        middle = BAR_HEIGHT // 2
+        yield Bow(
+            start.width,
+            start.bar_y + middle,
+            end.width,
+            end.bar_y + middle,
+            width + _BOW_STEP * (at + 1),
+            links[link],
+            f"{link[0]} and {link[1]}",
+        )
 
 
 def _node_height(verdict: Verdict) -> int:
@@ -169,7 +197,8 @@ def _shown_nodes(verdict: Verdict) -> dict[str, tuple[list[str], int]]:
         nodes[each.cluster][each.site] = None
     chosen = {}
     for cluster, sites in nodes.items():
-        first = sorted(sites, key=lambda site: site not in blamed)[:_NODES_MAX]
+        room = _NODES_MAX if len(sites) <= _NODES_MAX else _NODES_MAX - 1
+        first = sorted(sites, key=lambda site: site not in blamed)[:room]
         # In their own order again, so that nothing jumps when a fault is mended.
         chosen[cluster] = [site for site in sites if site in first], len(sites) - len(first)
     return chosen

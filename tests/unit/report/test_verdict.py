@@ -145,7 +145,7 @@ def test_blamed_nodes_of_a_large_cluster_are_drawn() -> None:
     mesh.nodes["east/east-9"].uplink_vlans = {1}
     drawing = draw_topology(verify(observe(mesh)))
     east = drawing.rows[0].clusters[0]
-    assert east.hidden == 8
+    assert east.hidden == 9
     (blamed,) = (node for node in east.nodes if node.codes)
     assert (blamed.name, blamed.codes, blamed.broken, blamed.carries) == (
         *("east-9", ("SBV01",), True, False),
@@ -158,6 +158,17 @@ def test_a_broken_way_between_clusters_is_drawn_below_the_fabric() -> None:
     assert (arc.codes, arc.words) == (("SBV12",), "east and west")
     assert arc.start < arc.end
     assert arc.y > drawing.rows[0].bar_y
+
+
+def test_a_broken_way_between_rows_is_drawn_beside_them() -> None:
+    mesh = build_mesh(dict.fromkeys("abcde", 4), sync=False)
+    mesh.cut |= {("a", "e"), ("e", "a")}
+    drawing = draw_topology(verify(observe(mesh)))
+    (bow,) = drawing.bows
+    assert (bow.codes, bow.words) == (("SBV12",), "a and e")
+    assert (bow.start_y, bow.end_y) == (drawing.rows[0].bar_y + 15, drawing.rows[2].bar_y + 15)
+    assert bow.x > max(row.width for row in drawing.rows)
+    assert not any(row.arcs for row in drawing.rows)
 
 
 def test_clusters_that_do_not_fit_beside_each_other_go_below() -> None:
