@@ -63,4 +63,29 @@ def parse_observations(data: bytes, what: str) -> Observations:
             pointer="/version",
             hint="use the release of Spanbridge that wrote it, or a later one",
         )
-    return parse_record(Observations, record)
+    observations = parse_record(Observations, record)
+    _check_names(observations)
+    return observations
+
+
+def _check_names(observations: Observations) -> None:
+    """Make sure that whoever is spoken of is there, and only once."""
+    names = {each.name for each in observations.endpoints}
+    if len(names) < len(observations.endpoints):
+        raise ConfigError(
+            "cannot use the endpoints: two have the same name",
+            pointer="/endpoints",
+            hint="name each as cluster/pod",
+        )
+    spoken: list[tuple[str, tuple[str, ...]]] = [
+        ("probes", each.pair) for each in observations.probes
+    ]
+    spoken += [("claims", (each.asker,)) for each in observations.claims]
+    for where, several in spoken:
+        for name in several:
+            if name not in names:
+                raise ConfigError(
+                    f"cannot use {name!r}: no endpoint has this name",
+                    pointer=f"/{where}",
+                    hint=f"write one of {', '.join(sorted(names)[:3]) or 'the endpoints first'}",
+                )

@@ -29,7 +29,6 @@ _NODES_MAX: Final = 4
 _PODS_MAX: Final = 3
 _ARC_STEP: Final = 34
 _BOW_STEP: Final = 34
-_BOW_ROOM: Final = 150
 
 _ROLES: Final = {Role.HANDLER: "handler", Role.LEADER: "leader", Role.STANDBY: "standby"}
 
@@ -113,8 +112,13 @@ class Bow:
     end_x: int
     end_y: int
     x: int
-    codes: tuple[str, ...]
+    label: str
     words: str
+
+    @property
+    def label_width(self) -> int:
+        """Room that the label takes."""
+        return 20 + 7 * len(self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,8 @@ def draw_topology(verdict: Verdict) -> Drawing:
         y = row.bar_y + BAR_HEIGHT + _ARC_STEP * len(row.arcs) + (40 if row.arcs else 26)
     width = max((row.width for row in rows), default=0)
     bows = tuple(_bows(rows, links, width))
-    beside = _BOW_STEP * len(bows) + (_BOW_ROOM if bows else 0)
-    return Drawing(width + beside, max(0, y - 18), tall, tuple(rows), bows)
+    whole = max([width, *(each.x + each.label_width for each in bows)])
+    return Drawing(whole, max(0, y - 18), tall, tuple(rows), bows)
 
 
 def _bows(rows: list[Row], links: dict[Pair, tuple[str, ...]], width: int) -> Iterator[Bow]:
@@ -167,8 +171,8 @@ def _bows(rows: list[Row], links: dict[Pair, tuple[str, ...]], width: int) -> It
             end.width,
             end.bar_y + middle,
             width + _BOW_STEP * (at + 1),
-            links[link],
-            f"{link[0]} and {link[1]}",
+            f"✗ {' '.join(links[link])} {link[0]} - {link[1]}",
+            f"{link[0]} and {link[1]}: {', '.join(links[link])}",
         )
 
 

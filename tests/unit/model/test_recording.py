@@ -23,18 +23,26 @@ from spanbridge.model.observations import (
 from spanbridge.model.recording import parse_observations, render_observations
 from spanbridge.model.timeline import Migration, Outcome, Sample
 
-_TEXTS = st.text(max_size=8)
-_OBSERVATIONS = st.from_type(Observations)
+
+def _pods(*names: str) -> tuple[Endpoint, ...]:
+    return tuple(Endpoint(name, "e", "n", Role.HANDLER, name) for name in names)
 
 
-@given(_OBSERVATIONS)
+@given(
+    st.builds(
+        Observations,
+        endpoints=st.just(_pods("a", "b")),
+        claims=st.just(()),
+        probes=st.lists(st.builds(PairProbe, st.just("a"), st.just("b"))).map(tuple),
+    )
+)
 def test_observations_come_back_as_they_were(seen: Observations) -> None:
     assert parse_observations(render_observations(seen).encode(), "the file") == seen
 
 
 def test_each_pair_has_a_line_of_its_own() -> None:
     probes = (PairProbe("a", "b"), PairProbe("b", "a", neighbour=Neighbour(3, ("02::",))))
-    text = render_observations(Observations("now", probes=probes))
+    text = render_observations(Observations("now", endpoints=_pods("a", "b"), probes=probes))
     assert ' {"source": "a", "target": "b"},\n' in text
     assert json.loads(text)["probes"][1]["neighbour"] == {"asked": 3, "macs": ["02::"]}
 
@@ -43,7 +51,7 @@ def test_what_nobody_looked_at_is_told_from_what_is_not_there() -> None:
     silent = PairProbe("a", "b", neighbour=Neighbour(3, heard=0))
     unheard = PairProbe("a", "b", neighbour=Neighbour(3))
     for probe in (silent, unheard):
-        seen = Observations("now", probes=(probe,))
+        seen = Observations("now", endpoints=_pods("a", "b"), probes=(probe,))
         assert parse_observations(render_observations(seen).encode(), "f").probes == (probe,)
     assert silent != unheard
 
@@ -53,7 +61,7 @@ def test_all_parts_are_kept() -> None:
     seen = Observations(
         "2026-11-24T18:00:00Z",
         Expectations("bridge-net", vlan=2, mtu=9000),
-        endpoints=(Endpoint("e/h", "e", "n", Role.STANDBY, "h", lease_s=-1),),
+        endpoints=(Endpoint("e/h", "e", "n", Role.STANDBY, "h", lease_s=-1), *_pods("e/i")),
         nodes=(NodeFacts("e", "n", agent=False, uplinks=(uplink,)),),
         probes=(PairProbe("e/h", "e/i", throughput=Throughput(10, 0.5)),),
         migrations=(
@@ -76,6 +84,9 @@ def test_all_parts_are_kept() -> None:
         ({"probes": [{"source": "a", "target": 3}]}, "/probes/0/target", "a string"),
         ({"endpoints": [{"name": "a", "cluster": "c", "node": "n", "role": "king", "pod": "p"}]},
          "/endpoints/0/role", "virt-handler, sync-leader"),
+        ({"probes": [{"source": "a", "target": "b"}]}, "/probes", "the endpoints first"),
+        ({"endpoints": [{"name": "a", "cluster": "c", "node": "n", "role": "virt-handler",
+                         "pod": "p"}] * 2}, "/endpoints", "cluster/pod"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_with_the_place(

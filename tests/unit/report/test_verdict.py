@@ -165,7 +165,7 @@ def test_a_broken_way_between_rows_is_drawn_beside_them() -> None:
     mesh.cut |= {("a", "e"), ("e", "a")}
     drawing = draw_topology(verify(observe(mesh)))
     (bow,) = drawing.bows
-    assert (bow.codes, bow.words) == (("SBV12",), "a and e")
+    assert (bow.label, bow.words) == ("✗ SBV12 a - e", "a and e: SBV12")
     assert (bow.start_y, bow.end_y) == (drawing.rows[0].bar_y + 15, drawing.rows[2].bar_y + 15)
     assert bow.x > max(row.width for row in drawing.rows)
     assert not any(row.arcs for row in drawing.rows)

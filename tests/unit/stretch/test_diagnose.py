@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults put into a modelled mesh are named by what can be observed of them."""
 
+import dataclasses
 import random
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from spanbridge.model.observations import AddressRange, Handshake, Stray
 from spanbridge.model.recording import parse_observations, render_observations
 from spanbridge.model.verdict import PairState, Verdict
 from spanbridge.stretch.observing import RunSettings
@@ -174,6 +176,93 @@ def test_a_diagnosis_names_what_mends_it() -> None:
     assert "west/west-2: uplink eth1 carries VLANs: 1" in first.evidence
     finding = first.finding()
     assert (finding.code, finding.subject) == ("SBV01", "west/west-2")
+
+
+def test_a_pair_that_is_cut_alone_is_named() -> None:
+    mesh = build_mesh(SIZES)
+    mesh.filters |= {("east/east-1", "west/west-2"), ("west/west-2", "east/east-1")}
+    (only,) = _verdict(mesh).diagnoses
+    assert only.code == "SBV13"
+    assert only.message.startswith("the virt-handler on east-1 and the virt-handler on west-2")
+
+
+def test_an_mtu_that_is_small_everywhere_is_the_whole_networks() -> None:
+    mesh = build_mesh(SIZES)
+    for node in mesh.nodes.values():
+        node.switch_mtu = 1500
+    (only,) = _verdict(mesh).diagnoses
+    assert (only.code, only.message) == (
+        *("SBV44", "no path carries more than 1500 bytes; the intent says 9000"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "code"), [(Handshake.NOT_YET_VALID, "SBV62"), (Handshake.ERROR, "SBV64")]
+)
+def test_certificates_of_a_cluster_that_fail_otherwise_are_named(
+    result: Handshake, code: str
+) -> None:
+    mesh = build_mesh(SIZES)
+    for pod in mesh.pods.values():
+        if pod.cluster == "west":
+            pod.certificate = result
+    assert {each.code for each in _verdict(mesh).diagnoses} == {code}
+
+
+def test_an_address_out_of_its_clusters_range_is_a_warning() -> None:
+    seen = observe(build_mesh({"east": 2, "west": 2}, sync=False))
+    ranges = (
+        AddressRange("east", "10.88.1.1", "10.88.1.255"),
+        AddressRange("west", "10.88.2.1", "10.88.2.11"),
+    )
+    expected = dataclasses.replace(seen.expected, ranges=ranges)
+    verdict = verify(dataclasses.replace(seen, expected=expected))
+    assert [(each.code, each.sites) for each in verdict.diagnoses] == [
+        ("SBV22", ("west/west-2",)),
+    ]
+    assert verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("stray", "code"),
+    [
+        (Stray("west", "west-1", "eth0", 9), "SBV31"),
+        (Stray("west", "west-1", "eth1", 9, vlan=7), "SBV32"),
+        (Stray("west", "west-1", "eth1", 9), "SBV32"),
+    ],
+)
+def test_frames_gone_astray_are_an_error_though_all_pairs_are_good(stray: Stray, code: str) -> None:
+    seen = observe(build_mesh({"east": 2, "west": 2}))
+    verdict = verify(dataclasses.replace(seen, strays=(stray,)))
+    assert [(each.code, each.sites) for each in verdict.diagnoses] == [(code, ("west/west-1",))]
+    assert not verdict.passed
+
+
+def test_answers_that_come_twice_are_laid_at_a_nodes_door() -> None:
+    seen = observe(build_mesh({"east": 3, "west": 3}, sync=False))
+    probes = tuple(
+        dataclasses.replace(each, echo=dataclasses.replace(each.echo, duplicates=4))
+        if each.echo is not None and "east/virt-handler-2" in each.pair
+        else each
+        for each in seen.probes
+    )
+    verdict = verify(dataclasses.replace(seen, probes=probes))
+    assert [(each.code, each.sites) for each in verdict.diagnoses] == [("SBV82", ("east/east-2",))]
+
+
+def test_an_agent_that_is_down_is_an_error_though_all_was_measured() -> None:
+    seen = observe(build_mesh({"east": 2, "west": 2}))
+    nodes = tuple(
+        dataclasses.replace(each, agent=each.site != "west/west-1") for each in seen.nodes
+    )
+    (only,) = verify(dataclasses.replace(seen, nodes=nodes)).diagnoses
+    assert (only.code, only.sites) == ("SBV70", ("west/west-1",))
+
+
+def test_what_the_matrix_contradicts_is_not_believed() -> None:
+    seen = observe(build_mesh({"east": 2, "west": 2}))
+    stale = dataclasses.replace(seen.nodes[0], uplinks=())
+    assert not verify(dataclasses.replace(seen, nodes=(stale, *seen.nodes[1:]))).diagnoses
 
 
 def test_two_pods_with_the_gateways_address_are_both_named() -> None:
