@@ -4,7 +4,7 @@
 from collections import Counter, defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanbridge.model.observations import Endpoint, Role
@@ -101,6 +101,7 @@ def test_twenty_clusters_of_a_thousand_nodes_are_covered_by_few_pairs() -> None:
     assert max(asked.values()) <= ROUNDS_ACROSS + ROUNDS_WITHIN + 1
 
 
+@settings(deadline=None, max_examples=20)
 @given(_SIZES, st.integers(1, 3))
 def test_no_node_has_more_probes_at_a_time_than_allowed(sizes: list[int], per_node: int) -> None:
     mesh = _mesh(sizes)
