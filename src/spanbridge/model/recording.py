@@ -10,9 +10,9 @@ import json
 from typing import Final
 
 from spanbridge.base.errors import ConfigError
+from spanbridge.model.compact import parse_compact, render_compact
 from spanbridge.model.observations import Observations
 from spanbridge.model.reader import parse_object
-from spanbridge.model.records import parse_record, render_record
 
 KIND: Final = "SpanbridgeObservations"
 VERSION: Final = 1
@@ -21,7 +21,7 @@ VERSION: Final = 1
 
 def render_observations(observations: Observations) -> str:
     """Write observations as the text of a file."""
-    record = {"kind": KIND, "version": VERSION} | render_record(observations)
+    record = {"kind": KIND, "version": VERSION} | render_compact(observations)
     lines = ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in record.items())
     return f"{{\n{lines}\n}}\n"
 
@@ -63,7 +63,7 @@ def parse_observations(data: bytes, what: str) -> Observations:
             pointer="/version",
             hint="use the release of Spanbridge that wrote it, or a later one",
         )
-    observations = parse_record(Observations, record)
+    observations = parse_compact(Observations, record)
     _check_names(observations)
     return observations
 

@@ -3,7 +3,7 @@
 
 from dataclasses import asdict
 
-from spanbridge.model.records import render_record
+from spanbridge.model.compact import render_compact
 from spanbridge.model.verdict import Diagnosis, Verdict
 from spanbridge.report.verdict_views import sum_clusters
 
@@ -18,13 +18,13 @@ def render_verdict_json(verdict: Verdict) -> dict[str, object]:
     return {
         "passed": verdict.passed,
         "taken_at": observations.taken_at,
-        "expected": render_record(observations.expected),
+        "expected": render_compact(observations.expected),
         "counts": {str(state): count for state, count in verdict.counts.items()},
         "sampled_from": observations.sampled_from,
         "diagnoses": [_diagnosis(each) for each in verdict.diagnoses],
         "clusters": [asdict(each) | {"worst": str(each.worst)} for each in sum_clusters(verdict)],
-        "pairs": [render_record(each) for each in verdict.pairs],
-        "migrations": [render_record(each) for each in observations.migrations],
+        "pairs": [render_compact(each) for each in verdict.pairs],
+        "migrations": [render_compact(each) for each in observations.migrations],
     }
 
 

@@ -186,8 +186,16 @@ def ca_not_exchanged(mesh: Mesh, chance: random.Random) -> Blame:
 
 def ca_expired(mesh: Mesh, chance: random.Random) -> Blame:
     """Let the certificates of a cluster expire."""
-    mesh.expired.add(chance.choice(mesh.clusters))
-    return Blame("SBV61")
+    cluster = chance.choice(mesh.clusters)
+    mesh.expired.add(cluster)
+    return Blame("SBV61", also=frozenset({f"certificates of {cluster}"}))
+
+
+def stale_certificate(mesh: Mesh, chance: random.Random) -> Blame:
+    """Let one pod have a certificate of another authority than its cluster's."""
+    pod = _pod(mesh, chance)
+    pod.certificate = Handshake.UNKNOWN_AUTHORITY
+    return Blame("SBV63", pod.site, also=frozenset({f"certificates of {pod.cluster}"}))
 
 
 def tcp_filtered(mesh: Mesh, chance: random.Random) -> Blame:
@@ -235,7 +243,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "ca-not-exchanged": ca_not_exchanged,
     "ca-expired": ca_expired,
     "stranger": stranger,
-    "stale-certificate": on_pod("SBV63", certificate=Handshake.UNKNOWN_AUTHORITY),
+    "stale-certificate": stale_certificate,
     "agent-down": on_node("SBV70", agent=False),
     "loss": on_node("SBV80", loss=0.3),
     "latency": on_node("SBV81", delay_us=20_000),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Frozen dataclasses to plain JSON values and back, by their own type hints.
+Frozen dataclasses to compact JSON values and back, by their own type hints.
 
-What equals a field's default is left out, so a file stays small and older readers do
-not stumble over fields they do not know. Reading is strict: a wrong type, a missing
+Made for files with a hundred thousand records: what equals a field's default is left
+out, and what is to be done with each field is worked out once a class. Reading is strict: a wrong type, a missing
 field or an unknown key raises with the JSON pointer to it.
 
 Fields may be ``str``, ``int``, ``float``, ``bool``, a ``StrEnum``, another such
@@ -44,7 +44,7 @@ class _Field:
     default: object
 
 
-def render_record(record: object) -> dict[str, object]:
+def render_compact(record: object) -> dict[str, object]:
     """Make the JSON object of a dataclass."""
     shown = {}
     for field in _fields(type(record)):
@@ -54,7 +54,7 @@ def render_record(record: object) -> dict[str, object]:
     return shown
 
 
-def parse_record(kind: type[T], value: object, pointer: str = "") -> T:
+def parse_compact(kind: type[T], value: object, pointer: str = "") -> T:
     """
     Read a dataclass of ``kind`` from a decoded JSON object.
 
@@ -125,7 +125,7 @@ def _converters(hint: Any) -> tuple[Read, Write]:  # noqa: ANN401  # a type hint
         read, write = _converters(typing.get_args(hint)[0])
         return _listed(read), lambda value: [write(each) for each in value]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return functools.partial(parse_record, hint), render_record
+        return functools.partial(parse_compact, hint), render_compact
     if issubclass(hint, enum.StrEnum):
         return _named(hint), str
     return _plain(hint), _same
