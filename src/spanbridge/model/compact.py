@@ -3,8 +3,8 @@
 Frozen dataclasses to compact JSON values and back, by their own type hints.
 
 Made for files with a hundred thousand records: what equals a field's default is left
-out, and what is to be done with each field is worked out once a class. Reading is strict: a wrong type, a missing
-field or an unknown key raises with the JSON pointer to it.
+out, and what is to be done with each field is worked out once a class. Reading is strict:
+a wrong type, a missing field or an unknown key raises with the JSON pointer to it.
 
 Fields may be ``str``, ``int``, ``float``, ``bool``, a ``StrEnum``, another such
 dataclass, ``tuple[X, ...]`` of one of these, or one of these or None.

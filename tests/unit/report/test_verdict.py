@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from spanbridge.model.observations import Observations
 from spanbridge.model.timeline import Migration, Outcome, Sample
 from spanbridge.model.verdict import Verdict
 from spanbridge.report.topology import draw_topology
@@ -109,6 +110,12 @@ def test_no_name_of_a_pod_becomes_markup() -> None:
     outline = Outline(render_html(verify(changed)))
     assert "img" not in outline.tags
     assert json.loads(outline.data)["units"][0]["label"] == evil
+
+
+def test_a_run_that_saw_nothing_can_be_shown() -> None:
+    verdict = verify(Observations("2026-11-24T18:00:00Z"))
+    assert "SBV73" in render_html(verdict)
+    assert "FAIL 1 cause to mend: 0 of 0 ordered pairs are good" in _printed(verdict)
 
 
 def test_the_html_ids_are_unique() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spanbridge.model.observations import AddressRange, Handshake, Stray
+from spanbridge.model.observations import AddressRange, Handshake, Observations, Stray
 from spanbridge.model.recording import parse_observations, render_observations
 from spanbridge.model.verdict import PairState, Verdict
 from spanbridge.stretch.observing import RunSettings
@@ -269,6 +269,20 @@ def test_what_the_matrix_contradicts_is_not_believed() -> None:
     seen = observe(build_mesh({"east": 2, "west": 2}))
     stale = dataclasses.replace(seen.nodes[0], uplinks=())
     assert not verify(dataclasses.replace(seen, nodes=(stale, *seen.nodes[1:]))).diagnoses
+
+
+def test_a_cluster_without_virt_handlers_and_a_run_without_pairs_do_not_pass() -> None:
+    seen = observe(build_mesh({"east": 2, "west": 2}))
+    absent = dataclasses.replace(
+        seen,
+        endpoints=tuple(each for each in seen.endpoints if each.cluster == "east"),
+        probes=tuple(each for each in seen.probes if "west" not in str(each.pair)),
+        claims=(),
+    )
+    assert [each.code for each in verify(absent).diagnoses] == ["SBV72"]
+    nothing = verify(Observations("now"))
+    assert [each.code for each in nothing.diagnoses] == ["SBV73"]
+    assert not nothing.passed
 
 
 def test_two_pods_with_the_gateways_address_are_both_named() -> None:

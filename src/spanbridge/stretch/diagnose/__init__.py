@@ -21,6 +21,7 @@ from spanbridge.stretch.diagnose.addresses import (
 from spanbridge.stretch.diagnose.culprits import Culprit, build_diagnoses
 from spanbridge.stretch.diagnose.matrix import Matrix
 from spanbridge.stretch.diagnose.nodes import (
+    find_absent,
     find_agents,
     find_leaks,
     find_nodes,
@@ -35,6 +36,7 @@ __all__ = ["diagnose"]
 _Check = Callable[[Matrix, frozenset[Pair]], Iterable[Culprit]]
 
 _EXCUSING: Final[tuple[_Check, ...]] = (
+    find_absent,
     find_agents,
     find_unmeasured,
     find_missing,

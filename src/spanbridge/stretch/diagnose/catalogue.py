@@ -418,6 +418,26 @@ _REST: Final = (
         (_DOCTOR, "then run spanbridge verify again"),
     ),
     Cause(
+        "SBV72",
+        "cluster without a virt-handler",
+        "cluster {cluster} has no virt-handler on the network",
+        "no virtual machine moves to or from there",
+        (
+            "kubectl{context} -n {namespace} get pod -l kubevirt.io=virt-handler -o wide",
+            (
+                "kubectl{context} -n {namespace} get events --field-selector "
+                "reason=FailedCreatePodSandBox"
+            ),
+        ),
+    ),
+    Cause(
+        "SBV73",
+        "nothing was tried",
+        "no pair was tried: there are not two virt-handlers that could reach each other",
+        "whether virtual machines may move stays unknown",
+        ("kubectl get pod -A -l kubevirt.io=virt-handler -o wide, in each cluster",),
+    ),
+    Cause(
         "SBV80",
         "packets are lost",
         "{percent} of packets are lost {place}",

@@ -4,7 +4,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from spanbridge.model.observations import NodeFacts, Stray, Uplink
+from spanbridge.model.observations import NodeFacts, Role, Stray, Uplink
 from spanbridge.model.verdict import Pair, Trouble
 from spanbridge.stretch.diagnose.culprits import Culprit, fields, listed, site_words
 from spanbridge.stretch.diagnose.matrix import Matrix, reach_paths
@@ -40,6 +40,23 @@ def find_unmeasured(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culpri
             pairs=tuple(pairs),
             evidence=(f"{listed(pair[0] for pair in pairs)}: {error}",),
         )
+
+
+def find_absent(matrix: Matrix, _excused: frozenset[Pair]) -> Iterator[Culprit]:
+    """Find clusters without a virt-handler, and runs without a pair (SBV72, SBV73)."""
+    present = {each.cluster for each in matrix.observations.endpoints if each.role is Role.HANDLER}
+    absent = [each for each in matrix.observations.clusters if each.name not in present]
+    for cluster in absent:
+        told = fields(
+            cluster=cluster.name,
+            namespace=cluster.namespace,
+            context=f" --context {cluster.context}" if cluster.context else "",
+        )
+        evidence = (f"{cluster.name}: no virt-handler among the endpoints",)
+        yield Culprit("SBV72", told, evidence=evidence)
+    if not matrix.probes and not absent:
+        count = len(matrix.observations.endpoints)
+        yield Culprit("SBV73", evidence=(f"{count} endpoints, and no probe",))
 
 
 def find_nodes(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
