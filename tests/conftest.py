@@ -2,9 +2,9 @@
 """
 Brings each tier to the place it needs, also when pytest is started by hand.
 
-`unit` runs where it is. `netns` and `peers` run in a sandbox (own network and mounts,
-see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a kernel with VLANs:
-this one, or a guest that is booted once for the whole tier.
+`unit` and `browser` run where they are. `netns` and `peers` run in a sandbox (own
+network and mounts, see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a
+kernel with VLANs: this one, or a guest that is booted once for the whole tier.
 """
 
 import os
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.collectonly or config.option.help or hasattr(config, "workerinput"):
         return
     tiers = _tiers(config)
-    if tiers <= {"unit"}:
+    if tiers <= {"unit", "browser"}:
         return
     if "vm" in tiers and (lacking := guest.kernel_lacks_vlans()):
         _leave_for_guest(config, tiers=tiers, lacking=lacking)

@@ -4,7 +4,7 @@ Runs the tiers of tests and ends with one table and one total.
 
 The tier vm runs beside the others: in a guest it keeps one processor busy, they the other.
 
-By hand: ``.venv/bin/python tests/run.py [unit] [netns] [vm] [peers] [-- PYTEST ARGUMENTS]``
+By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-TIERS = ("unit", "netns", "vm", "peers")
+TIERS = ("unit", "browser", "netns", "vm", "peers")
 BESIDE = "vm"
 PROJECT = Path(__file__).resolve().parent.parent
 REPORTS = PROJECT / ".cache/reports"

@@ -37,6 +37,8 @@ missing_packages() {
   has_library libcurl-gnutls.so.4 || echo libcurl3-gnutls
   [ -x /lib/systemd/systemd ] || echo systemd # tests run one of their own; nothing is enabled
   has curl || echo curl
+  has chromium || echo chromium # the browser of tests/browser, and something to write with
+  compgen -G "/usr/share/fonts/truetype/*/*.ttf" >/dev/null || echo fonts-dejavu-core
   if [ "$(uname -m)" = x86_64 ]; then
     has qemu-system-x86_64 || echo qemu-system-x86
     has file || echo file # virtme-ng asks it what a kernel is

@@ -39,6 +39,11 @@ _COMMANDS: Final = {
         "uplink",
         "Connect a bridge to the outside: a port, its VLANs, and the way back.",
     ),
+    "verify": LazyCommand(
+        "spanbridge.cli.verify",
+        "verify",
+        "Say whether virtual machines may move between clusters, and if not, why.",
+    ),
 }
 
 

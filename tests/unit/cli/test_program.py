@@ -18,7 +18,7 @@ from spanbridge.base.errors import (
 )
 from spanbridge.cli.exits import exit_code
 
-GROUPS = ("agent", "cni", "explain", "lab", "uplink")
+GROUPS = ("agent", "cni", "explain", "lab", "uplink", "verify")
 LAB = ("up", "status", "verify", "down", "demo")
 
 
