@@ -25,9 +25,7 @@ def render_record(record: object) -> dict[str, Any]:
     """Make the JSON object of a dataclass; tuples become lists."""
     if not dataclasses.is_dataclass(record) or isinstance(record, type):
         raise TypeError(f"{record!r} is no record")
-    return {
-        each.name: _render(getattr(record, each.name)) for each in dataclasses.fields(record)
-    }
+    return {each.name: _render(getattr(record, each.name)) for each in dataclasses.fields(record)}
 
 
 def _render(value: object) -> object:
