@@ -180,13 +180,14 @@ def _gateway_twice(
     bridge: BridgeCase, network: Network, probe: ProbeState, *, local: bool
 ) -> Outcome:
     hosts = [*probe.macs, *(["this node"] if local else [])]
-    words = advice(
-        "each of them but the router must give the address up; to find a MAC's port:",
-        *(f"bridge fdb show | grep {mac}" for mac in probe.macs),
-        'where it is a node: "gatewayScope": "node" keeps the address there, or no isGateway',
-    )
+    steps = [
+        advice("each of them but the router must give the address up; to find a MAC's port:"),
+        Paste(tuple(f"bridge fdb show | grep {mac}" for mac in probe.macs)),
+        advice(
+            'where it is a node: "gatewayScope": "node" keeps the address there, or no isGateway'
+        ),
+    ]
     device = gateway_device(bridge, network)
-    steps = [words]
     if local and device is not None:
         mine = [each for each in device.addresses if each.partition("/")[0] == probe.address]
         steps.append(Paste(tuple(f"ip addr del {each} dev {device.name}" for each in mine)))
