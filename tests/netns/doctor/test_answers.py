@@ -92,7 +92,7 @@ def arps(netns: Netns, device: str) -> Iterator[list[str]]:
             yield lines
         finally:
             process.terminate()
-            lines += process.communicate()[0].splitlines()
+            lines += [line for line in process.communicate()[0].splitlines() if line]
 
 
 def test_a_question_claims_nothing_and_without_probes_none_is_asked(ward: Ward) -> None:

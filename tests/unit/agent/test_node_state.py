@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,11 @@ def test_a_device_that_is_not_there_is_told_and_not_raised() -> None:
 def test_only_chains_that_drop_forwarded_frames_unasked_are_named(
     change: dict[str, str], found: tuple[str, ...]
 ) -> None:
-    objects = [{"metainfo": {}}, {"chain": CHAIN | change}, {"table": {"name": "filter"}}]
+    objects: list[dict[str, Any]] = [
+        {"metainfo": {}},
+        {"chain": CHAIN | change},
+        {"table": {"name": "filter"}},
+    ]
 
     assert parse_dropping(objects) == found
 

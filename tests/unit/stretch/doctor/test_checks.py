@@ -69,8 +69,8 @@ def plus(state: NodeState, *links: LinkState) -> NodeState:
 
 THIEF = LinkState("eth1.2", "vlan", lower="eth1", vlan_id=2)
 SECOND = replace(ATTACHMENT, container_id="other")
-NF_CALL = WELL.sysctls | {"net/bridge/bridge-nf-call-iptables": "1"}
-STRICT = WELL.sysctls | {"net/ipv4/conf/all/rp_filter": "1"}
+NF_CALL = dict(WELL.sysctls) | {"net/bridge/bridge-nf-call-iptables": "1"}
+STRICT = dict(WELL.sysctls) | {"net/ipv4/conf/all/rp_filter": "1"}
 NETWORK_SCOPE = (conf(gatewayScope="network"),)
 TWICE = replace(WELL.probes[0], macs=("02:00:00:00:00:01", "02:00:00:00:00:02"))
 ONCE = replace(TWICE, macs=TWICE.macs[:1])
