@@ -140,7 +140,7 @@ TAGGED, ACCESS = [{"vlan": 2}], [{"vlan": 2, "flags": ["PVID", "Egress Untagged"
 
 
 def filters(ward: Ward) -> bool:
-    return ward.link("br-mig")["linkinfo"]["info_data"]["vlan_filtering"] == 1
+    return bool(ward.link("br-mig")["linkinfo"]["info_data"]["vlan_filtering"])
 
 
 def uplink_is_whole(ward: Ward) -> bool:
