@@ -154,6 +154,14 @@ def _pod_mtu(attachment: Attachment) -> int:
     return 0
 
 
+def journal_bin_dirs(state_dir: Path) -> tuple[Path, ...]:
+    """Give the directories that runtimes named in CNI_PATH, in their order."""
+    with contextlib.suppress(PermissionError):  # told by observe_agent
+        paths = [part for each in read_journal(state_dir) for part in each.path.split(":")]
+        return tuple(Path(part) for part in dict.fromkeys(paths) if part)
+    return ()
+
+
 def journal_confs(state_dir: Path, host: NetNs) -> Iterator[ConfState]:
     """Give the configurations that attachments of a namespace were made with."""
     seen: set[bytes] = set()

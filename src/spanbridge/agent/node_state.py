@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from spanbridge import __version__
-from spanbridge.agent.agent_state import journal_confs, observe_agent
+from spanbridge.agent.agent_state import journal_bin_dirs, journal_confs, observe_agent
 from spanbridge.agent.arp import Asked, who_has
 from spanbridge.agent.settings import Places
 from spanbridge.base.clock import SYSTEM, Clock
@@ -52,14 +52,15 @@ class Look:
 
     Attributes:
         places: Socket and directories of the agent.
-        bin_dirs: Directories of CNI programs.
+        bin_dirs: Directories of CNI programs; empty for those that the agent's journal
+            names, or else ``BIN_DIRS``.
         confs: Files with configurations; empty to look for them in ``conf_dirs`` and in
             the agent's journal.
         conf_dirs: Directories of configurations; those that are not there do not matter.
     """
 
     places: Places
-    bin_dirs: tuple[Path, ...] = BIN_DIRS
+    bin_dirs: tuple[Path, ...] = ()
     confs: tuple[Path, ...] = ()
     conf_dirs: tuple[Path, ...] = CONF_DIRS
 
@@ -76,9 +77,11 @@ def observe_node(look: Look, clock: Clock = SYSTEM) -> NodeState:
     with NetNs.current() as host, Rtnl.open(host) as node:
         links = observe_links(node)
         agent = observe_agent(look.places, host)
+        state_dir = Path(agent.state_dir)
+        bin_dirs = look.bin_dirs or journal_bin_dirs(state_dir) or BIN_DIRS
         confs = _observe_confs(look)
         if not look.confs:
-            confs += tuple(journal_confs(Path(agent.state_dir), host))
+            confs += tuple(journal_confs(state_dir, host))
         return NodeState(
             node=socket.gethostname(),
             taken_s=clock.wall(),
@@ -88,9 +91,9 @@ def observe_node(look: Look, clock: Clock = SYSTEM) -> NodeState:
             routes=tuple(_observe_routes(node)),
             sysctls=_observe_sysctls(host, links),
             confs=confs,
-            programs=tuple(_observe_programs(look.bin_dirs)),
+            programs=tuple(_observe_programs(bin_dirs)),
             sockets=_observe_sockets(confs),
-            free_bytes=_free_bytes(Path(agent.state_dir)),
+            free_bytes=_free_bytes(state_dir),
             dropping=observe_dropping(host),
         )
 

@@ -76,7 +76,7 @@ class _Order:
     "bin_dirs",
     multiple=True,
     type=_DIRECTORY,
-    help="Directory of CNI programs; may be repeated [default: /opt/cni/bin].",
+    help="Directory of CNI programs; may be repeated [default: the journal's, or /opt/cni/bin].",
 )
 @click.option(
     "--socket",
@@ -129,13 +129,13 @@ def doctor(  # noqa: PLR0913  # one parameter for each option
 
 
 def _look(confs: tuple[Path, ...], bin_dirs: tuple[Path, ...], socket: Path | None) -> "Look":
-    from spanbridge.agent.node_state import BIN_DIRS, Look
+    from spanbridge.agent.node_state import Look
     from spanbridge.agent.settings import parse_places
 
     places = parse_places(os.environ)
     if socket is not None:
         places = replace(places, socket=socket)
-    return Look(places, bin_dirs or BIN_DIRS, confs)
+    return Look(places, bin_dirs, confs)
 
 
 def _observe(order: _Order) -> "NodeState":
@@ -221,7 +221,7 @@ def _show(
     if output_format == "json":
         document = {"checks": [view.diagnosis_json(each) for each in diagnoses]}
         if mended is not None:
-            document["mended"] = [view.mended_json(each) for each in mended]
+            document["mended"] = [view.mended_json(each, diagnoses) for each in mended]
         click.echo(json.dumps(document, indent=2))
         return
     from rich.text import Text

@@ -18,9 +18,6 @@ _STYLES: Final = {
     Status.SKIPPED: "dim",
 }
 
-Key = tuple[str, str]
-"""Code and subject."""
-
 
 @dataclass(frozen=True, slots=True)
 class Mended:
@@ -74,10 +71,9 @@ def mended_lines(
     if not mended:
         yield Text("nothing that --fix may mend")
         return
-    now = worst_by_key(after)
     for each in mended:
         before = each.before
-        status = now.get((before.code, before.subject), Status.OK)
+        status = status_now(before, after)
         line = Text()
         line.append(f"{signs[before.status]:<2}", style=_STYLES[before.status])
         line.append("-> ")
@@ -91,14 +87,12 @@ def mended_lines(
             yield Text(f"           {each.error}", style="red")
 
 
-def worst_by_key(diagnoses: Iterable[Diagnosis]) -> dict[Key, Status]:
-    """Find the worst status of each check and subject."""
-    order = (Status.SKIPPED, Status.OK, Status.WARN, Status.FAIL)
-    found: dict[Key, Status] = {}
-    for each in diagnoses:
-        key = (each.code, each.subject)
-        found[key] = max(found.get(key, Status.SKIPPED), each.status, key=order.index)
-    return found
+def status_now(before: Diagnosis, after: Iterable[Diagnosis]) -> Status:
+    """Find the worst that a check says of the same thing now; OK where it says nothing."""
+    order = (Status.OK, Status.SKIPPED, Status.WARN, Status.FAIL)
+    same = (before.code, before.subject)
+    found = [each.status for each in after if (each.code, each.subject) == same]
+    return max(found, key=order.index, default=Status.OK)
 
 
 def summary(diagnoses: Sequence[Diagnosis]) -> Text:
@@ -126,13 +120,15 @@ def diagnosis_json(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def mended_json(mended: Mended) -> dict[str, Any]:
+def mended_json(mended: Mended, after: Iterable[Diagnosis]) -> dict[str, Any]:
     """Show what became of one remedy as JSON."""
     before = mended.before
     return {
         "code": before.code,
         "subject": before.subject,
         "message": before.message,
+        "before": before.status.value,
+        "after": status_now(before, after).value,
         "commands": list(before.remedy.commands) if before.remedy else [],
         "error": mended.error or None,
     }

@@ -102,7 +102,8 @@ def test_fix_mends_the_fault(ward: Ward, fault: Fault) -> None:
     said = ward.doctor("--no-probe", "--fix")
 
     assert (said.code, said.faults) == (0, [])
-    assert [each["code"] for each in said.mended] == [fault.code]
+    told = [(each["code"], each["before"], each["after"]) for each in said.mended]
+    assert told == [(fault.code, "fail", "ok")]
     assert fault.mended(ward)
 
 

@@ -98,10 +98,7 @@ def test_a_lease_near_its_end_is_renewed_by_fix(ward: Ward, leased: ScriptedServ
 
 
 def test_what_is_wanted_is_found_in_the_journal_too(ward: Ward, tmp_path: Path) -> None:
-    done = ward.execute(
-        *("spanbridge", "doctor", "--no-probe", "--format", "json"),
-        *("--bin-dir", str(ward.cni.bin_dir)),
-    )
+    done = ward.execute("spanbridge", "doctor", "--no-probe", "--format", "json")
     (confs,) = (each for each in json.loads(done.stdout)["checks"] if each["code"] == "SBD01")
 
     assert done.returncode == 0, done.stdout

@@ -202,7 +202,7 @@ def _is_unwell(lease: LeaseState) -> bool:
 
 def _is_ending(lease: LeaseState) -> bool:
     soon = lease.expires_in_s is not None and lease.expires_in_s < NEAR_S
-    return soon or lease.state not in {"bound", "renewing"}
+    return soon or lease.state not in {"bound", "renewing", "rebooting"}
 
 
 def _tell(lease: LeaseState) -> str:
