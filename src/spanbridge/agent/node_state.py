@@ -31,17 +31,14 @@ from spanbridge.model.node_state import (
 )
 from spanbridge.model.reader import parse_object
 from spanbridge.rtnl import SCOPE_LINK, TABLE_MAIN, Address, Link, NetNs, Rtnl
+from spanbridge.stretch.doctor import NF_CALL
 
 BIN_DIRS: Final = (Path("/opt/cni/bin"),)
 CONF_DIRS: Final = (Path("/etc/cni/net.d"), Path("/etc/cni/multus/net.d"))
 _CONF_SUFFIXES: Final = {".conf", ".conflist", ".json"}
 """As container runtimes choose them. Source: libcni 1.2, conf.go, ConfFiles."""
 
-_SYSCTLS: Final = (
-    "net/ipv4/ip_forward",
-    "net/ipv6/conf/all/forwarding",
-    "net/bridge/bridge-nf-call-iptables",
-)
+_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", NF_CALL)
 _LISTEN_TIMEOUT_S: Final = 1.0
 
 
@@ -77,6 +74,7 @@ def observe_node(look: Look, clock: Clock = SYSTEM) -> NodeState:
     with NetNs.current() as host, Rtnl.open(host) as node:
         links = observe_links(node)
         agent = observe_agent(look.places, host)
+        sysctls = _observe_sysctls(host, links)
         state_dir = Path(agent.state_dir)
         bin_dirs = look.bin_dirs or journal_bin_dirs(state_dir) or BIN_DIRS
         confs = _observe_confs(look)
@@ -89,12 +87,13 @@ def observe_node(look: Look, clock: Clock = SYSTEM) -> NodeState:
             links=links,
             agent=agent,
             routes=tuple(_observe_routes(node)),
-            sysctls=_observe_sysctls(host, links),
+            sysctls=sysctls,
             confs=confs,
             programs=tuple(_observe_programs(bin_dirs)),
             sockets=_observe_sockets(confs),
             free_bytes=_free_bytes(state_dir),
-            dropping=observe_dropping(host),
+            # Asked only where it matters: it loads libnftables.
+            dropping=observe_dropping(host) if sysctls.get(NF_CALL) == "1" else (),
         )
 
 

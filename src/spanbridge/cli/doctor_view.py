@@ -42,7 +42,7 @@ def diagnosis_lines(diagnosis: Diagnosis, signs: Mapping[Status, str]) -> Iterab
     """Draw one outcome; below a fault, what happens in practice and what mends it."""
     style = _STYLES[diagnosis.status]
     line = Text()
-    line.append(f"{signs[diagnosis.status]:<2}", style=style)
+    line.append(f"{signs[diagnosis.status]} ", style=style)
     line.append(f"{diagnosis.code} ", style="dim")
     line.append(diagnosis.title, style="bold" if diagnosis.wrong else "")
     seen = f"{diagnosis.subject}: {diagnosis.message}" if diagnosis.subject else diagnosis.message
@@ -75,9 +75,9 @@ def mended_lines(
         before = each.before
         status = status_now(before, after)
         line = Text()
-        line.append(f"{signs[before.status]:<2}", style=_STYLES[before.status])
+        line.append(f"{signs[before.status]} ", style=_STYLES[before.status])
         line.append("-> ")
-        line.append(f"{signs[status]:<2}", style=_STYLES[status])
+        line.append(f"{signs[status]} ", style=_STYLES[status])
         line.append(f"{before.code} ", style="dim")
         line.append(f"{before.subject}: {before.message}")
         yield line

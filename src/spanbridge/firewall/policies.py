@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What other people's firewalls do to forwarded frames; only looked at, never changed."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.firewall.ruleset import TABLE
 from spanbridge.firewall.session import RefusedError, reading
 from spanbridge.rtnl import NetNs
+
+_CAP_NET_ADMIN: Final = 12
+"""Source: linux/capability.h."""
 
 
 def parse_dropping(objects: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -30,8 +35,19 @@ def parse_dropping(objects: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
+def _may_look() -> bool:
+    """Tell whether this process has CAP_NET_ADMIN."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/thread-self/status").read_text().splitlines()
+        effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
+        return bool(int(effective, 16) >> _CAP_NET_ADMIN & 1)
+    return False
+
+
 def observe_dropping(host: NetNs) -> tuple[str, ...]:
     """Name the chains of `parse_dropping`; none where nftables cannot be asked."""
+    if not _may_look():  # libnftables would complain on standard error itself
+        return ()
     try:
         with reading(host) as session:
             return parse_dropping(session.chains())

@@ -7,8 +7,8 @@ thing that it looked at. Their order is that of causes: what is named first shou
 mended first.
 """
 
-from spanbridge.stretch.doctor.addresses import Question
+from spanbridge.stretch.doctor.addresses import NF_CALL, Question
 from spanbridge.stretch.doctor.case import Options
 from spanbridge.stretch.doctor.checks import CHECKS, Check, diagnose, list_questions
 
-__all__ = ["CHECKS", "Check", "Options", "Question", "diagnose", "list_questions"]
+__all__ = ["CHECKS", "NF_CALL", "Check", "Options", "Question", "diagnose", "list_questions"]

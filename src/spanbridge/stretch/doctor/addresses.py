@@ -19,7 +19,9 @@ MAX_QUESTIONS: Final = 64
 """Addresses asked for on one uplink: a node has fewer pods on a migration network."""
 
 _FORWARDING: Final = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
-_NF_CALL: Final = "net/bridge/bridge-nf-call-iptables"
+NF_CALL: Final = "net/bridge/bridge-nf-call-iptables"
+"""On: bridged frames pass the IP firewall. Source: Documentation/networking/ip-sysctl.rst."""
+
 _STRICT: Final = "1"
 """Source: Documentation/networking/ip-sysctl.rst, rp_filter."""
 
@@ -285,7 +287,7 @@ def _is_off(bridge: BridgeCase, version: int) -> bool:
 def firewall_lets_pass(bridge: BridgeCase) -> Iterator[Outcome]:
     """See that bridged frames are not dropped by a firewall that was meant for routed ones."""
     state = bridge.state
-    if state.sysctls.get(_NF_CALL) != "1":
+    if state.sysctls.get(NF_CALL) != "1":
         yield fine(bridge.subject, "bridged frames do not pass the IP firewall")
     elif not state.dropping:
         yield fine(bridge.subject, "bridged frames pass the IP firewall, which drops none unasked")
