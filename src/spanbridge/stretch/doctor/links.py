@@ -106,13 +106,14 @@ def _named_uplink(bridge: BridgeCase) -> Outcome:
     if link is None:
         there = ", ".join(each.name for each in bridge.state.links if not each.loopback)
         return wrong(bridge.subject, f"there is no device {name}", advice(f"there are: {there}"))
-    if link.addresses:
+    uses = _uses(bridge, link)
+    if uses:
         return wrong(
             bridge.subject,
-            f"{name} is no port of it, and carries {', '.join(link.addresses)}",
-            advice("as a port it would lose these addresses: take another device, or move them"),
+            f"{name} is no port of it, and carries {', '.join(uses)}",
+            advice("as a port it would be of no use for that: take another device, or move it"),
             *_enslaving(bridge, link),
-            hazard="the node would be cut off from what it reaches by these addresses",
+            hazard="the node would be cut off from what it reaches through it",
         )
     if link.master:
         return wrong(
@@ -122,6 +123,13 @@ def _named_uplink(bridge: BridgeCase) -> Outcome:
             hazard=f"{link.master} would lose it",
         )
     return wrong(bridge.subject, f"{name} is no port of it", *_enslaving(bridge, link))
+
+
+def _uses(bridge: BridgeCase, link: LinkState) -> tuple[str, ...]:
+    """List what the node itself uses a link for."""
+    routes = [each for each in bridge.state.routes if each.device == link.name]
+    default = any(each.destination == "default" for each in routes)
+    return (*link.addresses, *(["the default route"] if default else []))
 
 
 def _enslaving(bridge: BridgeCase, link: LinkState) -> list[Step]:
@@ -154,7 +162,7 @@ def _no_uplink(bridge: BridgeCase) -> Outcome:
 
 
 def _is_free(bridge: BridgeCase, link: LinkState) -> bool:
-    idle = not link.master and not link.addresses and is_uplink_like(link)
+    idle = not link.master and not _uses(bridge, link) and is_uplink_like(link)
     return idle and not any(each.lower == link.name for each in bridge.state.links)
 
 

@@ -30,6 +30,7 @@ from spanbridge.model.node_state import (
     NodeState,
     ProbeState,
     ProgramState,
+    RouteState,
     VlanEntry,
 )
 from spanbridge.stretch.doctor import CHECKS, Options, diagnose
@@ -175,6 +176,20 @@ FAULTS = {
             "ip link set dev eth0 master br-mig",
             "bridge vlan del dev eth0 vid 1",
             "bridge vlan add dev eth0 vid 2",
+        ),
+    ),
+    "the default route leaves by the uplink": Broken(
+        "SBD05",
+        replace(
+            with_link(WELL, "eth1", master="", vlans=()),
+            routes=(RouteState("default", "eth1", "192.0.2.1"),),
+            confs=(conf(uplink="eth1"),),
+        ),
+        "carries the default route",
+        (
+            "ip link set dev eth1 master br-mig",
+            "bridge vlan del dev eth1 vid 1",
+            "bridge vlan add dev eth1 vid 2",
         ),
     ),
     "the uplink is another bridge's": Broken(
