@@ -24,6 +24,9 @@ from spanbridge.stretch.doctor.outcome import Outcome, advice, doubtful, fine, s
 NO_BRIDGE: Final = "there is no such bridge"
 NO_UPLINK: Final = "the bridge has no uplink"
 
+_CABLED: Final = frozenset({"", "bond", "team", "veth"})
+"""Kinds that may be guessed to lead to a switch: tunnels and the like never are."""
+
 
 def bridge_exists(bridge: BridgeCase) -> Iterator[Outcome]:
     """Look for the bridge."""
@@ -162,8 +165,10 @@ def _no_uplink(bridge: BridgeCase) -> Outcome:
 
 
 def _is_free(bridge: BridgeCase, link: LinkState) -> bool:
-    idle = not link.master and not _uses(bridge, link) and is_uplink_like(link)
-    return idle and not any(each.lower == link.name for each in bridge.state.links)
+    idle = not link.master and not _uses(bridge, link)
+    if not idle or link.kind not in _CABLED or not is_uplink_like(link):
+        return False
+    return not any(each.lower == link.name for each in bridge.state.links)
 
 
 def uplink_works(bridge: BridgeCase) -> Iterator[Outcome]:

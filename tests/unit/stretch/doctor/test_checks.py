@@ -154,7 +154,11 @@ FAULTS = {
     ),
     "the uplink is no port, and down": Broken(
         "SBD05",
-        with_link(WELL, "eth1", master="", vlans=(), up=False),
+        plus(
+            with_link(WELL, "eth1", master="", vlans=(), up=False),
+            LinkState("gre0", "gre"),
+            LinkState("tap7", "tun"),
+        ),
         "eth1 has neither addresses nor a bridge",
         (
             "ip link set dev eth1 master br-mig",
