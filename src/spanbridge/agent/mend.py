@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from spanbridge.agent.client import ask
+from spanbridge.agent.settings import Places
 from spanbridge.base.errors import BugError, NodeError
 from spanbridge.base.names import IfIndex
+from spanbridge.bridge import Site
+from spanbridge.bridge.uplink.changes import ensure
+from spanbridge.bridge.uplink.record import Ledger
 from spanbridge.model.repair import (
     AllowVlans,
     AskAgent,
     Enslave,
+    EnsureUplink,
     FilterVlans,
     ForbidVlans,
     MakeBridge,
@@ -22,7 +27,9 @@ from spanbridge.model.repair import (
     SetSysctl,
     SetUp,
     Step,
+    spell_span,
 )
+from spanbridge.model.uplink import parse_wish
 from spanbridge.rtnl import (
     Message,
     NetNs,
@@ -41,9 +48,14 @@ UP_WAIT_S: Final = 5.0
 _DONE: Final = frozenset({errno.EEXIST})
 
 
-def perform(step: Step, host: NetNs) -> None:
+def perform(step: Step, host: NetNs, places: Places) -> None:
     """
     Do one step in a node's namespace.
+
+    Args:
+        step: What to do.
+        host: The namespace.
+        places: Where locks and the records of uplinks are.
 
     Raises:
         KernelError: The kernel refused.
@@ -53,6 +65,8 @@ def perform(step: Step, host: NetNs) -> None:
     match step:
         case AskAgent():
             ask(Path(step.socket), step.query)
+        case EnsureUplink():
+            _ensure_uplink(step, host, places)
         case SetSysctl():
             host.write_sysctls([(step.name, step.value)])
         case Paste():
@@ -60,6 +74,15 @@ def perform(step: Step, host: NetNs) -> None:
         case _:
             with Rtnl.open(host) as node:
                 _change_link(step, node)
+
+
+def _ensure_uplink(step: EnsureUplink, host: NetNs, places: Places) -> None:
+    """Do what the command does, but leave the files of the node's network manager alone."""
+    vlans = [spell_span(each) for each in step.spans]
+    wish = parse_wish(step.device, step.bridge, vlans, step.mtu)
+    with Site(host, None, sandbox_path="", run_dir=places.run_dir) as site:
+        ensure(site, Ledger(places.state_dir / "uplinks"), wish)
+        _settle(step.device, site.node)
 
 
 _LinkStep = (
@@ -102,7 +125,10 @@ def _make_bridge(step: MakeBridge, node: Rtnl) -> None:
 
 def _set_up(device: str, node: Rtnl) -> None:
     node.request(set_link(device, up=True))
+    _settle(device, node)
 
+
+def _settle(device: str, node: Rtnl) -> None:
     def settled(link: object) -> bool:
         operstate = getattr(link, "operstate", "")
         return operstate in {"up", "unknown"}

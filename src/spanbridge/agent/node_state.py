@@ -15,7 +15,8 @@ from spanbridge.agent.agent_state import journal_bin_dirs, journal_confs, observ
 from spanbridge.agent.arp import Asked, who_has
 from spanbridge.agent.settings import Places
 from spanbridge.base.clock import SYSTEM, Clock
-from spanbridge.base.errors import ConfigError, DecodeError, SpanbridgeError
+from spanbridge.base.errors import ConfigError, DecodeError, NodeError, SpanbridgeError
+from spanbridge.bridge.uplink.record import Ledger
 from spanbridge.cni.explain import PLUGIN_TYPES
 from spanbridge.cni.install import inspect_program
 from spanbridge.cni.program import PROGRAMS
@@ -27,6 +28,7 @@ from spanbridge.model.node_state import (
     NodeState,
     ProgramState,
     RouteState,
+    UplinkRecord,
     VlanEntry,
 )
 from spanbridge.model.reader import parse_object
@@ -90,6 +92,7 @@ def observe_node(look: Look, clock: Clock = SYSTEM) -> NodeState:
             sysctls=sysctls,
             confs=confs,
             programs=tuple(_observe_programs(bin_dirs)),
+            uplinks=_observe_uplinks(look.places.state_dir),
             sockets=_observe_sockets(confs),
             free_bytes=_free_bytes(state_dir),
             # Asked only where it matters: it loads libnftables.
@@ -202,6 +205,23 @@ def _observe_programs(directories: Iterable[Path]) -> Iterator[ProgramState]:
     for directory in directories:
         for name in PROGRAMS:
             yield inspect_program(directory / name)
+
+
+def _observe_uplinks(state_dir: Path) -> tuple[UplinkRecord, ...]:
+    """Read what `spanbridge uplink ensure` was asked for; nothing where that is unreadable."""
+    try:
+        records = Ledger(state_dir / "uplinks").every()
+    except (OSError, NodeError):
+        return ()
+    return tuple(
+        UplinkRecord(
+            each.wish.device,
+            each.wish.bridge,
+            tuple(VlanEntry(one.first, one.last) for one in each.wish.vlans),
+            each.wish.mtu,
+        )
+        for each in records
+    )
 
 
 def _observe_sockets(confs: Iterable[ConfState]) -> dict[str, bool]:

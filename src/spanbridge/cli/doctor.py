@@ -193,12 +193,12 @@ def _mend(
             commands = each.remedy.commands if each.remedy else ()
             if commands not in tried:
                 tried.add(commands)
-                mended.append(_perform(each))
+                mended.append(_perform(each, order))
         diagnoses = _judge(_observe(order), order)
     return diagnoses
 
 
-def _perform(diagnosis: "Diagnosis") -> "Mended":
+def _perform(diagnosis: "Diagnosis", order: _Order) -> "Mended":
     from spanbridge.agent.mend import perform
     from spanbridge.base.errors import SpanbridgeError
     from spanbridge.cli.doctor_view import Mended
@@ -207,7 +207,7 @@ def _perform(diagnosis: "Diagnosis") -> "Mended":
     try:
         with NetNs.current() as host:
             for step in diagnosis.remedy.steps if diagnosis.remedy else ():
-                perform(step, host)
+                perform(step, host, order.look.places)
     except SpanbridgeError as exc:
         return Mended(diagnosis, error=exc.message)
     return Mended(diagnosis)

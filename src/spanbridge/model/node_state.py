@@ -235,6 +235,24 @@ class ProgramState:
 
 
 @dataclass(frozen=True, slots=True)
+class UplinkRecord:
+    """
+    An uplink that ``spanbridge uplink ensure`` was asked for.
+
+    Attributes:
+        device: The device.
+        bridge: The bridge.
+        vlans: That it was asked to carry.
+        mtu: Bytes; 0 for none asked.
+    """
+
+    device: str
+    bridge: str
+    vlans: tuple[VlanEntry, ...] = ()
+    mtu: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeState:
     """
     Who answered for an address on the network behind an uplink.
@@ -269,6 +287,7 @@ class NodeState:
         confs: Network configurations.
         agent: The node agent.
         programs: CNI programs.
+        uplinks: That were asked for.
         sockets: Sockets that configurations name, and whether somebody listens.
         free_bytes: In the state directory's file system; None where there is none.
         dropping: Names of firewall chains that drop forwarded frames by default.
@@ -285,6 +304,7 @@ class NodeState:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     confs: tuple[ConfState, ...] = ()
     programs: tuple[ProgramState, ...] = ()
+    uplinks: tuple[UplinkRecord, ...] = ()
     sockets: Mapping[str, bool] = field(default_factory=dict)
     free_bytes: int | None = None
     dropping: tuple[str, ...] = ()

@@ -80,6 +80,30 @@ class Enslave:
 
 
 @dataclass(frozen=True, slots=True)
+class EnsureUplink:
+    """
+    Make a device the uplink of a bridge, as ``spanbridge uplink ensure`` does.
+
+    Attributes:
+        device: The device.
+        bridge: The bridge; made when missing.
+        spans: Every VLAN that it shall carry; empty for a bridge that filters none.
+        mtu: Bytes; 0 leaves it alone.
+    """
+
+    device: str
+    bridge: str
+    spans: tuple[Span, ...]
+    mtu: int = 0
+
+    def commands(self) -> tuple[str, ...]:
+        """Spell it for a shell; there, the node's network manager keeps it as well."""
+        words = ["spanbridge uplink ensure", self.device, "--bridge", self.bridge]
+        words += [f"--vlan {spell_span(each)}" for each in self.spans]
+        return (" ".join([*words, *([f"--mtu {self.mtu}"] if self.mtu else [])]),)
+
+
+@dataclass(frozen=True, slots=True)
 class AllowVlans:
     """Let VLANs pass a port, tagged; or one as the VLAN of untagged frames."""
 
@@ -172,6 +196,7 @@ Step = (
     | SetUp
     | SetMtu
     | Enslave
+    | EnsureUplink
     | AllowVlans
     | ForbidVlans
     | RemoveLink

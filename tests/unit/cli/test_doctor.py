@@ -60,7 +60,7 @@ def test_each_check_has_its_line_and_a_fault_its_command_below(
         "✗ SBD07 the uplink carries the VLANs: uplink eth1: it does not carry VLAN 2,"
         " only 1 PVID untagged"
     )
-    assert lines[at + 2] == "        bridge vlan add dev eth1 vid 2"
+    assert lines[at + 2] == "        spanbridge uplink ensure eth1 --bridge br-mig --vlan 2"
     assert lines[-1] == "1 wrong, 0 doubtful, 23 fine, 2 not looked at"
 
 
@@ -70,7 +70,7 @@ def test_a_long_command_stays_on_one_line(
     monkeypatch.setenv("COLUMNS", "30")
     _, out, _ = run(capsys, "--from", save(LACKING))
 
-    assert "        bridge vlan add dev eth1 vid 2\n" in out
+    assert "        spanbridge uplink ensure eth1 --bridge br-mig --vlan 2\n" in out
 
 
 def test_json_has_the_same_facts(capsys: pytest.CaptureFixture[str], save: Save) -> None:
@@ -80,7 +80,7 @@ def test_json_has_the_same_facts(capsys: pytest.CaptureFixture[str], save: Save)
     assert code == 1
     assert fault["code"] == "SBD07"
     assert (fault["subject"], fault["severity"]) == ("uplink eth1", "error")
-    assert fault["commands"] == ["bridge vlan add dev eth1 vid 2"]
+    assert fault["commands"] == ["spanbridge uplink ensure eth1 --bridge br-mig --vlan 2"]
     assert (fault["fixable"], fault["hazard"]) == (True, "")
     assert "drops the frames there" in fault["consequence"]
 

@@ -135,8 +135,9 @@ class BridgeCase:
 
     @cached_property
     def named_uplink(self) -> str:
-        """The uplink's name, as the command line or a configuration gives it; or empty."""
+        """The uplink's name: of the command line, a configuration, or a record; or empty."""
         named = [self.case.options.uplink, *(one.uplink for one in self.networks)]
+        named += [one.device for one in self.state.uplinks if one.bridge == self.name]
         return next((each for each in named if each), "")
 
     @cached_property
@@ -266,7 +267,8 @@ def _parse_network(conf: ConfState) -> Network | None:
     root = parse_object(conf.text.encode(), conf.origin)
     if root.text("type") not in PLUGIN_TYPES:
         return None
-    return Network(conf.origin, parse_netconf(root), root.text("uplink"), conf.given)
+    parsed = parse_netconf(root)
+    return Network(conf.origin, parsed, parsed.uplink or "", conf.given)
 
 
 def spans(ranges: Iterable[VlanRange]) -> tuple[Span, ...]:

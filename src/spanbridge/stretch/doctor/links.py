@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from spanbridge.base.names import VlanId
-from spanbridge.model.netconf import VlanRange
+from spanbridge.model.netconf import VlanRange, merge_ranges
 from spanbridge.model.node_state import LinkState, VlanEntry
 from spanbridge.model.repair import (
     AllowVlans,
     Enslave,
+    EnsureUplink,
     FilterVlans,
     ForbidVlans,
     MakeBridge,
@@ -40,12 +41,22 @@ def bridge_exists(bridge: BridgeCase) -> Iterator[Outcome]:
             advice('write another "bridge" into the configuration, or rename that link:'),
             Paste((f"ip link set dev {bridge.name} down name {bridge.name[:11]}-old",)),
         )
-    elif not bridge.needs_uplink or (bridge.named_uplink and not bridge.case.options.bridge):
+    elif not bridge.needs_uplink or _plugin_makes_it(bridge):
         yield skipped(bridge.subject, "it is not there yet; the first attachment makes it")
     else:
-        yield wrong(
-            bridge.subject, "there is no bridge", MakeBridge(bridge.name, bridge.uses_vlans)
+        link = bridge.state.link(bridge.named_uplink)
+        ready = link is not None and not link.master and not _why_not(bridge, link)
+        made = (
+            _ensuring(bridge, link)
+            if link and ready
+            else MakeBridge(bridge.name, bridge.uses_vlans)
         )
+        yield wrong(bridge.subject, "there is no bridge", made)
+
+
+def _plugin_makes_it(bridge: BridgeCase) -> bool:
+    """Tell whether ADD makes bridge and uplink; an administrator who asks wants them now."""
+    return not bridge.case.options.bridge and any(one.uplink for one in bridge.networks)
 
 
 def bridge_up(bridge: BridgeCase) -> Iterator[Outcome]:
@@ -78,7 +89,7 @@ def bridge_filters(bridge: BridgeCase) -> Iterator[Outcome]:
 def _others_rely_on(bridge: BridgeCase) -> str:
     uplink = bridge.uplink.name if bridge.uplink else ""
     others = [port.name for port in bridge.strangers if port.name != uplink]
-    others += [each.name for each in bridge.state.links if _is_vlan_on(each, bridge.name)]
+    others += [each.name for each in _upper(bridge, bridge.name)]
     if not others:
         return ""
     return f"tagged frames of {', '.join(others)} would be dropped where no port allows them"
@@ -135,7 +146,35 @@ def _uses(bridge: BridgeCase, link: LinkState) -> tuple[str, ...]:
     return (*link.addresses, *(["the default route"] if default else []))
 
 
+def _why_not(bridge: BridgeCase, link: LinkState) -> str:
+    """Say why ``spanbridge uplink ensure`` would refuse a device; empty when it would not."""
+    if link.master not in {"", bridge.name} or (not link.master and _uses(bridge, link)):
+        return "it has another use"
+    if any(each.vlan_id and _wanted(bridge, each.vlan_id) for each in _upper(bridge, link.name)):
+        return "a VLAN interface takes its frames"
+    if bridge.link is not None and bridge.filters != bool(bridge.vlans):
+        return "the bridge filters VLANs, and none is wanted, or the other way round"
+    return ""
+
+
+def _upper(bridge: BridgeCase, device: str) -> list[LinkState]:
+    return [each for each in bridge.state.links if _is_vlan_on(each, device)]
+
+
+def _ensuring(bridge: BridgeCase, link: LinkState) -> EnsureUplink:
+    """Ask for what is wanted now and for what was asked before: the latter stays."""
+    asked = [one for one in bridge.state.uplinks if one.device == link.name]
+    before = [
+        VlanRange(VlanId(each.first), VlanId(each.last)) for one in asked for each in one.vlans
+    ]
+    wanted = merge_ranges([*bridge.vlans, *before])
+    mtu = max((one.mtu for one in asked), default=0)
+    return EnsureUplink(link.name, bridge.name, spans(wanted), mtu)
+
+
 def _enslaving(bridge: BridgeCase, link: LinkState) -> list[Step]:
+    if not _why_not(bridge, link):
+        return [_ensuring(bridge, link)]
     steps: list[Step] = [Enslave(link.name, bridge.name)]
     default = bridge.link.default_pvid if bridge.link else 0
     if bridge.filters and bridge.vlans:
@@ -208,7 +247,9 @@ def uplink_carries_vlans(bridge: BridgeCase) -> Iterator[Outcome]:
         yield wrong(
             f"uplink {uplink.name}",
             f"it does not carry {spell(missing)}, only {listed}",
-            AllowVlans(uplink.name, spans(missing)),
+            AllowVlans(uplink.name, spans(missing))
+            if _why_not(bridge, uplink)
+            else _ensuring(bridge, uplink),
         )
     else:
         yield fine(f"uplink {uplink.name}", f"it carries {spell(bridge.vlans)}")

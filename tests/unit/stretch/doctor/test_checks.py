@@ -31,6 +31,7 @@ from spanbridge.model.node_state import (
     ProbeState,
     ProgramState,
     RouteState,
+    UplinkRecord,
     VlanEntry,
 )
 from spanbridge.stretch.doctor import CHECKS, Options, diagnose
@@ -78,6 +79,7 @@ ONCE = replace(TWICE, macs=TWICE.macs[:1])
 TAKEN = replace(WELL.probes[1], macs=("02:00:00:00:00:09",))
 MTU = "ip link set dev {} mtu {}".format
 
+ENSURE = "spanbridge uplink ensure eth1 --bridge br-mig --vlan 2"
 START = (
     "nohup spanbridge agent run --socket /run/spanbridge/agent.sock"
     " --state-dir /var/lib/spanbridge --run-dir /run/spanbridge >/dev/null 2>&1 &"
@@ -110,6 +112,16 @@ FAULTS = {
         without(WELL, "br-mig", PORT, "br-mig.2", GATEWAY_PORT),
         "there is no bridge",
         ("ip link add name br-mig type bridge vlan_filtering 1", "ip link set dev br-mig up"),
+        safe=True,
+    ),
+    "no bridge, and the uplink is known": Broken(
+        "SBD02",
+        replace(
+            with_link(without(WELL, "br-mig", PORT, "br-mig.2", GATEWAY_PORT), "eth1", master=""),
+            uplinks=(UplinkRecord("eth1", "br-mig"),),
+        ),
+        "there is no bridge",
+        (ENSURE,),
         safe=True,
     ),
     "the name is taken": Broken(
@@ -145,11 +157,7 @@ FAULTS = {
         "SBD05",
         replace(with_link(WELL, "eth1", master="", vlans=()), confs=(conf(uplink="eth1"),)),
         "eth1 is no port of it",
-        (
-            "ip link set dev eth1 master br-mig",
-            "bridge vlan del dev eth1 vid 1",
-            "bridge vlan add dev eth1 vid 2",
-        ),
+        (ENSURE,),
         safe=True,
     ),
     "the uplink is no port, and down": Broken(
@@ -160,12 +168,7 @@ FAULTS = {
             LinkState("tap7", "tun"),
         ),
         "eth1 has neither addresses nor a bridge",
-        (
-            "ip link set dev eth1 master br-mig",
-            "bridge vlan del dev eth1 vid 1",
-            "bridge vlan add dev eth1 vid 2",
-            "ip link set dev eth1 up",
-        ),
+        (ENSURE,),
     ),
     "there are two devices to choose from": Broken(
         "SBD05",
@@ -233,6 +236,23 @@ FAULTS = {
         "SBD07",
         with_link(WELL, "eth1", vlans=(VlanEntry(1, 1, pvid=True, untagged=True),)),
         "does not carry VLAN 2, only 1 PVID untagged",
+        (ENSURE,),
+        safe=True,
+    ),
+    "the uplink lacks the VLAN, and more than that is asked": Broken(
+        "SBD07",
+        replace(
+            with_link(WELL, "eth1", vlans=(VlanEntry(100, 199),)),
+            uplinks=(UplinkRecord("eth1", "br-mig", (VlanEntry(100, 199),), 9000),),
+        ),
+        "does not carry VLAN 2",
+        (f"{ENSURE} --vlan 100-199 --mtu 9000",),
+        safe=True,
+    ),
+    "the uplink lacks the VLAN, which another interface takes": Broken(
+        "SBD07",
+        plus(with_link(WELL, "eth1", vlans=()), THIEF),
+        "does not carry VLAN 2",
         ("bridge vlan add dev eth1 vid 2",),
         safe=True,
     ),
@@ -243,7 +263,7 @@ FAULTS = {
             confs=(conf(name="vms", vlanTrunk=[{"minID": 10, "maxID": 20}]), *WELL.confs),
         ),
         "VLANs 15-20",
-        ("bridge vlan add dev eth1 vid 15-20",),
+        (f"{ENSURE} --vlan 10-20",),
         safe=True,
     ),
     "a VLAN interface steals": Broken(
@@ -551,7 +571,7 @@ def test_the_command_line_says_what_no_configuration_does(find: Find) -> None:
 
     assert "does not carry VLAN 3" in carries.message
     assert carries.remedy is not None
-    assert carries.remedy.commands == ("bridge vlan add dev eth1 vid 3",)
+    assert carries.remedy.commands == (ENSURE.removesuffix("2") + "3",)
 
 
 def test_without_probes_the_reason_is_said(find: Find) -> None:
