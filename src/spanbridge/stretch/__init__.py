@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Networks that stretch over nodes and clusters: what is planned, found wrong, and proved.
+Networks that stretch over clusters: plan them, lint them, verify them.
 
-Everything here is pure: it judges observations and files that somebody else has read,
-and can be replayed from a file.
-
-May import ``kube``, ``report``, ``ipam``, ``model`` and ``base``. Must never touch the
-kernel, import ``cni`` or ``bridge``, or run a process.
+Owns the planner. May import kube, report, model and base. Pure: never touches the
+kernel, a cluster or the disk, so that everything can be replayed from files.
 """
