@@ -12,8 +12,10 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ PLACE = Path("/run/spanbridge-lab")
 BINARIES = Path(sys.executable).parent
 GATEWAY = "10.88.0.1"
 GUEST_WAIT_S = 60.0
+AGENT_WAIT_S = 150.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +99,13 @@ class Ward:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+    def agent_listens(self) -> bool:
+        time.sleep(0.5)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(self.environ["SPANBRIDGE_SOCKET"])
+            return True
+        return False
 
     def sh(self, *lines: str) -> None:
         for line in lines:
@@ -258,8 +268,10 @@ def test_an_agent_that_is_down_is_started_by_the_command(ward: Ward) -> None:
 
     assert first["code"] == "SBD21"
     assert "bridge-net leases its addresses through it" in first["message"]
+    # Doctor itself would leave it little of an emulated processor to start with.
+    wait_until(ward.agent_listens, what="the agent", timeout_s=AGENT_WAIT_S)
     wait_until(
-        lambda: not ward.doctor("--no-probe").faults, what="the agent", timeout_s=GUEST_WAIT_S
+        lambda: not ward.doctor("--no-probe").faults, what="its lease", timeout_s=GUEST_WAIT_S
     )
     # For `lab down`, which ends what it does not know, the lab has to have its own again.
     (pasted,) = subprocess.check_output(["ip", "netns", "pids", ward.netns], text=True).split()
