@@ -24,6 +24,11 @@ _COMMANDS: Final = {
     "cni": LazyCommand(
         "spanbridge.cli.cni", "cni", "Put the CNI programs where a runtime finds them."
     ),
+    "doctor": LazyCommand(
+        "spanbridge.cli.doctor",
+        "doctor",
+        "Say what is wrong with this node, and which command mends it.",
+    ),
     "explain": LazyCommand(
         "spanbridge.cli.explain",
         "explain",

@@ -13,6 +13,7 @@ import spanbridge
 from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.cni.program import PROGRAMS
+from spanbridge.model.node_state import ProgramState
 
 MARK: Final = "Made by: spanbridge cni install"
 """By this a program of ours is known again."""
@@ -57,6 +58,33 @@ def built_shim() -> Path | None:
     """Find the shim that the build of this package made; None where it made none."""
     path = Path(__file__).with_name("shim")
     return path if path.exists() else None
+
+
+def inspect_program(path: Path) -> ProgramState:
+    """Tell what a file under a program's name is; an unreadable one counts as missing."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return ProgramState(str(path), "missing")
+    if content.count(SHIM_MARK) == 1:
+        oneshot = _oneshot_of(content)
+        there = bool(oneshot) and os.access(oneshot, os.X_OK)
+        current = _is_current(content)
+        return ProgramState(
+            str(path), "shim", current=current, oneshot=oneshot, oneshot_there=there
+        )
+    return ProgramState(str(path), "oneshot" if MARK.encode() in content else "foreign")
+
+
+def _oneshot_of(shim: bytes) -> str:
+    start = shim.index(SHIM_MARK) + len(SHIM_MARK)
+    return os.fsdecode(shim[start : start + SHIM_FIELD_BYTES].partition(b"\0")[0])
+
+
+def _is_current(shim: bytes) -> bool:
+    """Tell whether this package would install the same; True where it has no shim."""
+    built = built_shim()
+    return built is None or render_shim(built.read_bytes(), "") == render_shim(shim, "")
 
 
 def render_shim(binary: bytes, oneshot: str) -> bytes:

@@ -221,6 +221,15 @@ class Session:
                     raise
         return parse_listing(objects)
 
+    def chains(self) -> list[Command]:
+        """
+        List the chains of everybody's tables, without their rules.
+
+        Raises:
+            RefusedError: They cannot be read.
+        """
+        return self._run([{"list": {"chains": None}}])
+
 
 @contextmanager
 def reading(host: NetNs) -> Iterator[Session]:
