@@ -6,12 +6,13 @@ Source: CNI specification 1.1.0, section 1 (lists); Kubernetes Network Custom Re
 Definition De-facto Standard 1.3, section 3.4 (NetworkAttachmentDefinition).
 """
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import ConfigError, DecodeError
+from spanbridge.kube.source import Document, parse_source, read_source
 from spanbridge.model.reader import Node, parse_object
 
 NAD_KIND: Final = "NetworkAttachmentDefinition"
@@ -66,25 +67,6 @@ def _from_manifest(document: dict[str, object], origin: str) -> list[PluginConf]
     return _expand(root, where, name)
 
 
-def _documents(text: str, origin: str) -> list[object]:
-    if text.lstrip().startswith("{"):
-        # YAML could read it too, but says less about what is wrong in JSON.
-        return [dict(parse_object(text.encode(), origin).raw)]
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        documents = [
-            each for each in YAML(typ="safe", pure=True).load_all(text) if each is not None
-        ]
-        # YAML has more types than JSON: dates become text, numbers as keys too.
-        return [json.loads(json.dumps(each, default=str)) for each in documents]
-    except (YAMLError, TypeError, ValueError, RecursionError) as exc:
-        raise DecodeError(
-            f"cannot decode {origin}: {' '.join(str(exc).split())}", hint="write JSON or YAML"
-        ) from exc
-
-
 def parse_documents(text: str, origin: str) -> list[PluginConf]:
     """
     Find every plugin configuration in a text.
@@ -98,8 +80,23 @@ def parse_documents(text: str, origin: str) -> list[PluginConf]:
         DecodeError: Neither JSON nor YAML, or nothing in it is a configuration.
         ConfigError: A field has the wrong type.
     """
+    return _configurations(parse_source(text, origin), origin)
+
+
+def read_documents(path: Path) -> list[PluginConf]:
+    """
+    Read a file and find every plugin configuration in it.
+
+    Raises:
+        OSError: The file cannot be read.
+        DecodeError, ConfigError: See ``parse_documents``.
+    """
+    return _configurations(read_source(path), str(path))
+
+
+def _configurations(documents: Iterable[Document], origin: str) -> list[PluginConf]:
     found: list[PluginConf] = []
-    for document in _documents(text, origin):
+    for document in (each.value for each in documents):
         if not isinstance(document, dict):
             continue
         if document.get("kind") == "List" and isinstance(document.get("items"), list):
@@ -120,18 +117,3 @@ def parse_documents(text: str, origin: str) -> list[PluginConf]:
             hint=f"give a CNI conf, a conflist, or a manifest with a {NAD_KIND}",
         )
     return found
-
-
-def read_documents(path: Path) -> list[PluginConf]:
-    """
-    Read a file and find every plugin configuration in it.
-
-    Raises:
-        OSError: The file cannot be read.
-        DecodeError, ConfigError: See ``parse_documents``.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise DecodeError(f"cannot decode {path}: it is not UTF-8 text") from exc
-    return parse_documents(text, str(path))
