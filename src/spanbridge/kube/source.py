@@ -106,6 +106,7 @@ class Document:
         value: Dictionaries, lists, text, numbers, booleans, None.
         repeats: Whether some object has a key twice.
         source: The file's text.
+        outer: For JSON inside of a text: the document around it, and where the text is.
     """
 
     file: str
@@ -114,6 +115,7 @@ class Document:
     repeats: bool
     source: SourceText = field(repr=False, compare=False)
     _marks: _Marks = field(repr=False, compare=False)
+    outer: "tuple[Document, str] | None" = field(default=None, repr=False, compare=False)
 
     def mark(self, pointer: str) -> Mark:
         """Find the value at ``pointer``, or its nearest ancestor that is there."""
@@ -272,4 +274,12 @@ def embedded(document: Document, pointer: str) -> Document:
         to_outer = place()
         return [(at, mark.moved(to_outer)) for at, mark in json_marks(text)]
 
-    return Document(document.file, document.index, value, repeats, document.source, _Marks(find))
+    return Document(
+        document.file,
+        document.index,
+        value,
+        repeats,
+        document.source,
+        _Marks(find),
+        outer=(document, pointer),
+    )

@@ -48,6 +48,7 @@ _READ_ELSEWHERE: Final = (
     "type", "capabilities", "args", "runtimeConfig", "prevResult", "ipam", "disableCheck",
     "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments", "cni.dev/attachments",
     "cniVersions", "keepAddressOnDown",
+    "spanbridge.io/ignore",
 )  # fmt: skip
 """Keys of the specification that this parser does not read; they are no typos."""
 

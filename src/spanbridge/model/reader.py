@@ -140,6 +140,14 @@ class Node:
         """Read a list of strings; absent is empty."""
         return self.each(key, as_text)
 
+    def other_case(self) -> tuple[tuple[str, str, str], ...]:
+        """List keys asked for and written in other case: pointer, as written, as documented."""
+        return tuple(
+            (f"{self.pointer}/{escape(key)}", key, self._known[key.lower()])
+            for key in self.raw
+            if self._known.get(key.lower(), key) != key
+        )
+
     def unknown(self, *also_known: str) -> tuple[UnknownKey, ...]:
         """List the keys that nobody asked for, each with its nearest known one."""
         known = dict(self._known) | {key.lower(): key for key in also_known}

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about devices that get in the way of a network, and about MTUs on its way."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from spanbridge.model.findings import Severity
+from spanbridge.stretch.lint.cluster import Cluster
+from spanbridge.stretch.lint.policies import Interface, selects
+from spanbridge.stretch.lint.registry import Hit, Rule, nad
+from spanbridge.stretch.lint.rules.nodes import POLICY
+from spanbridge.stretch.lint.rules.paths import MANIFEST, joined
+from spanbridge.stretch.lint.views import as_integer, as_text, dig
+
+_DEFAULT_MTU: Final = 1500
+
+
+def _vlan_devices(cluster: Cluster) -> Iterator[tuple[Interface, str, int]]:
+    for interface in cluster.interfaces:
+        base = as_text(dig(interface.raw, "vlan", "base-iface"))
+        vid = as_integer(dig(interface.raw, "vlan", "id"))
+        if interface.type == "vlan" and not interface.absent and base and vid is not None:
+            yield interface, base, vid
+
+
+def stolen_vlan(cluster: Cluster) -> Iterator[Hit]:
+    """Find VLAN devices on a port, of a VLAN that the bridge should get."""
+    devices = list(_vlan_devices(cluster))
+    if not devices:
+        return
+    for _, plugin, bridges in joined(cluster):
+        ports = {port.name for bridge in bridges for port in bridge.ports}
+        for interface, base, vid in devices:
+            if plugin.conf is not None and base in ports and vid == plugin.conf.vlan:
+                yield Hit(
+                    f"{interface.name} takes VLAN {vid} of {plugin.label} off {base} before the"
+                    " bridge sees it",
+                    interface.policy.spot(*interface.keys),
+                    related=(plugin.spot("vlan"),),
+                )
+
+
+def macvlan_on_port(cluster: Cluster) -> Iterator[Hit]:
+    """Find macvlan networks on a device that is a bridge's port."""
+    ports = {port.name: bridge for found in cluster.bridges.values() for bridge in found
+             for port in bridge.ports}  # fmt: skip
+    for plugin in cluster.plugins:
+        master = as_text(plugin.raw.get("master"))
+        if plugin.type in {"macvlan", "ipvlan"} and master in ports:
+            bridge = ports[master].interface
+            yield Hit(f"{master} is a port of {bridge.name}", plugin.spot("master"),
+                      related=(bridge.policy.spot(*bridge.keys),))  # fmt: skip
+
+
+def _mtu_of(cluster: Cluster, name: str) -> int | None:
+    known = [each.mtu for each in cluster.interfaces if each.name == name and each.mtu]
+    return min(known) if known else None
+
+
+def mtu_too_big(cluster: Cluster) -> Iterator[Hit]:
+    """Find networks whose MTU is greater than that of bridge or uplink."""
+    for _, plugin, bridges in joined(cluster):
+        if plugin.conf is None or not plugin.conf.mtu:
+            continue
+        for bridge in bridges:
+            names = [bridge.interface.name, *(port.name for port in bridge.ports)]
+            small = [(mtu, name) for name in names if (mtu := _mtu_of(cluster, name))]
+            if small and min(small)[0] < plugin.conf.mtu:
+                mtu, name = min(small)
+                yield Hit(f"{plugin.label} has MTU {plugin.conf.mtu}, and {name} has {mtu}",
+                          plugin.spot("mtu"),
+                          related=(bridge.interface.policy.spot(*bridge.interface.keys),))  # fmt: skip
+
+
+def mtu_unsaid(cluster: Cluster) -> Iterator[Hit]:
+    """Find networks that do not use the MTU that their bridge has."""
+    for _, plugin, bridges in joined(cluster):
+        for bridge in bridges:
+            mtu = bridge.interface.mtu
+            if plugin.conf is not None and not plugin.conf.mtu and (mtu or 0) > _DEFAULT_MTU:
+                yield Hit(
+                    f"{bridge.interface.name} has MTU {mtu}, and pods of {plugin.label} get"
+                    f" {_DEFAULT_MTU}",
+                    plugin.spot("bridge"),
+                )
+
+
+def no_selected_uplink(cluster: Cluster) -> Iterator[Hit]:
+    """Find nodes that two policies for one bridge give different uplinks."""
+    for found in cluster.bridges.values():
+        for number, bridge in enumerate(found):
+            for earlier in found[:number]:
+                same = selects(bridge.interface.policy) == selects(earlier.interface.policy)
+                mine = {port.name for port in bridge.ports}
+                theirs = {port.name for port in earlier.ports}
+                if same and mine != theirs:
+                    yield Hit(
+                        f"another policy for the same nodes gives {bridge.interface.name} other"
+                        " ports",
+                        bridge.interface.policy.spot(*bridge.interface.keys),
+                        related=(earlier.interface.policy.spot(*earlier.interface.keys),),
+                    )
+                    break
+
+
+_VLAN_DEVICE: Final = """\
+    - %sname: ens2f0.%d
+      type: vlan
+      state: up
+      vlan:
+        base-iface: ens2f0
+        id: %d
+"""
+
+_MACVLAN: Final = nad("""\
+{"cniVersion": "1.0.0", "type": "macvlan", "master": "%s", "mode": "bridge",
+ "ipam": {"type": "whereabouts", "range": "10.88.0.0/24"}}
+""")["nad.yaml"]
+
+_MTU: Final = '"vlan": 2, "mtu": %s9000,'
+_JUMBO: Final = POLICY.replace("      bridge:", "      mtu: 9000\n      bridge:")
+
+
+def _with_mtu(mark: str = "") -> str:
+    return MANIFEST.replace('"vlan": 2,', _MTU % mark)
+
+
+CLUSTER_RULES: Final = (
+    Rule(
+        code="SB095",
+        name="stolen-vlan",
+        severity=Severity.ERROR,
+        summary="A VLAN device on the bridge's uplink takes the network's VLAN",
+        consequence="Frames of that VLAN go to the device and never reach the bridge: pods cannot"
+        " be reached, until the device is deleted.",
+        remedy="remove the device, or put its address on the bridge's VLAN",
+        check=stolen_vlan,
+        wrong={"nad.yaml": MANIFEST, "policy.yaml": POLICY + _VLAN_DEVICE % ("▶", 2, 2)},
+        right={"nad.yaml": MANIFEST, "policy.yaml": POLICY + _VLAN_DEVICE % ("", 3, 3)},
+        rows=(19,),
+    ),
+    Rule(
+        code="SB096",
+        name="macvlan-on-port",
+        severity=Severity.ERROR,
+        summary="macvlan or ipvlan on a device that is a bridge's port",
+        consequence="The kernel answers EBUSY: pods stay in ContainerCreating on every node that"
+        " has the bridge.",
+        remedy="use a bridge network on that bridge, or another device",
+        check=macvlan_on_port,
+        wrong={"nad.yaml": (_MACVLAN % "ens2f0").replace('"ens2f0"', '▶"ens2f0"'),
+               "policy.yaml": POLICY},
+        right={"nad.yaml": _MACVLAN % "ens3f0", "policy.yaml": POLICY},
+        rows=(18,),
+    ),
+    Rule(
+        code="SB097",
+        name="mtu-too-big",
+        severity=Severity.ERROR,
+        summary="The network's MTU is greater than that of its bridge or uplink",
+        consequence="Small messages pass and big ones are lost without a word: the migration"
+        " starts, and hangs as soon as memory is copied.",
+        remedy="give uplink, bridge and network one MTU, on the switch too",
+        check=mtu_too_big,
+        wrong={"nad.yaml": _with_mtu("▶"), "policy.yaml": _JUMBO.replace("9000", "1500")},
+        right={"nad.yaml": _with_mtu(), "policy.yaml": _JUMBO},
+        rows=(20,),
+    ),
+    Rule(
+        code="SB105",
+        name="mtu-unsaid",
+        severity=Severity.NOTE,
+        summary="The bridge has a greater MTU than the network on it asks for",
+        consequence="The pods' links have 1500 bytes: migrations take longer than they need to,"
+        " and the bridge's MTU falls to that of its smallest port unless it was set.",
+        remedy='add "mtu" with the bridge\'s value',
+        check=mtu_unsaid,
+        wrong={"nad.yaml": MANIFEST.replace('"br-mig"', '▶"br-mig"'), "policy.yaml": _JUMBO},
+        right={"nad.yaml": _with_mtu(), "policy.yaml": _JUMBO},
+        rows=(20,),
+    ),
+    Rule(
+        code="SB107",
+        name="policies-disagree",
+        severity=Severity.ERROR,
+        summary="Two policies for the same nodes give one bridge different ports",
+        consequence="Each is applied over the other: the bridge has one uplink after this change"
+        " and another after the next.",
+        remedy="keep one of the two, or select different nodes",
+        check=no_selected_uplink,
+        wrong={"one.yaml": POLICY,
+               "two.yaml": POLICY.replace("ens2f0", "ens3f0").replace(
+                   "  name: br-mig\nspec", "  name: br-mig-2\nspec").replace(
+                   "    - name", "    - ▶name")},
+        right={"one.yaml": POLICY},
+        rows=(14, 17),
+    ),
+)
