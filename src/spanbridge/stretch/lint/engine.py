@@ -91,9 +91,7 @@ def lint(files: Iterable[ClusterFiles], *, codes: Iterable[str] = BY_CODE) -> Ve
     return Verdict(tuple(finding for finding, _ in told), edits)
 
 
-def _across(
-    clusters: Sequence[Cluster], codes: frozenset[str]
-) -> Iterator[tuple[Rule[Any], Hit]]:
+def _across(clusters: Sequence[Cluster], codes: frozenset[str]) -> Iterator[tuple[Rule[Any], Hit]]:
     for rule in CLUSTERS_RULES:
         if rule.code in codes:
             yield from ((rule, hit) for hit in rule.check(clusters))

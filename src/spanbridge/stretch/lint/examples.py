@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from spanbridge.kube.source import SourceError, SourceText, parse_source
+from spanbridge.kube.source import Document, SourceError, SourceText, parse_source
 from spanbridge.model.findings import Position
 from spanbridge.stretch.lint.cluster import ClusterFiles
 from spanbridge.stretch.lint.registry import MARKER
@@ -31,7 +31,8 @@ def as_clusters(files: Mapping[str, str]) -> list[ClusterFiles]:
 
 
 def _cluster(name: str, files: Mapping[str, str]) -> ClusterFiles:
-    documents, faults = [], []
+    documents: list[Document] = []
+    faults: list[SourceError] = []
     for file, text in files.items():
         try:
             documents += parse_source(text, file)

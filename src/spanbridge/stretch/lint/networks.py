@@ -146,7 +146,8 @@ def _mended(raw: dict[str, object], prefix: str, pointer: str) -> dict[str, obje
 
 def read_bridge(root: Node) -> tuple[NetConf | None, tuple[InputError, ...]]:
     """Read a bridge configuration and find all that its plugin refuses, one after the other."""
-    raw, faults = dict(root.raw), []
+    raw = dict(root.raw)
+    faults: list[InputError] = []
     for _ in range(_FAULTS_MAX):
         try:
             return parse_netconf(Node(raw, root.pointer)), tuple(faults)
@@ -170,7 +171,9 @@ def _plugin(
     return Plugin(document, root.pointer, raw, root, kind, nad, migration, bridge, faults, ipam)
 
 
-def read_network(document: Document, *, nad: Item | None = None, migration: bool = False) -> Network:
+def read_network(
+    document: Document, *, nad: Item | None = None, migration: bool = False
+) -> Network:
     """Read a document that holds a configuration or a list of them."""
     raw = as_object(document.value)
     name = as_text(raw.get("name")) or (nad.name if nad else "")
@@ -178,19 +181,31 @@ def read_network(document: Document, *, nad: Item | None = None, migration: bool
     if "plugins" not in raw:
         root = Node({**raw, **shared})
         return Network(
-            document, raw, (_plugin(document, root, raw, nad=nad, migration=migration),), nad, migration
+            document,
+            raw,
+            (_plugin(document, root, raw, nad=nad, migration=migration),),
+            nad,
+            migration,
         )
     if "cniVersion" in raw:
         shared["cniVersion"] = raw["cniVersion"]
     plugins = tuple(
-        _plugin(document, Node({**each, **shared}, f"/plugins/{number}"), each, nad=nad, migration=migration)
+        _plugin(
+            document,
+            Node({**each, **shared}, f"/plugins/{number}"),
+            each,
+            nad=nad,
+            migration=migration,
+        )
         for number, each in enumerate(as_list(raw["plugins"]))
         if isinstance(each, dict)
     )
     return Network(document, raw, plugins, nad, migration)
 
 
-def networks_in(item: Item, pointers: Iterator[str], *, migration: bool) -> Iterator[Network | Broken]:
+def networks_in(
+    item: Item, pointers: Iterator[str], *, migration: bool
+) -> Iterator[Network | Broken]:
     """Read the configurations that an object holds as text at ``pointers``."""
     for pointer in pointers:
         try:

@@ -52,8 +52,10 @@ def overlaps(ranges: Iterable[Taken]) -> Iterator[tuple[Taken, Taken]]:
     pieces: list[tuple[int, int, int, int, Taken]] = []
     for number, taken in enumerate(ranges):
         order[id(taken)] = number
-        for span in free_of(taken.pool):
-            pieces.append((span.version, span.first.number, span.last.number, number, taken))
+        pieces += [
+            (span.version, span.first.number, span.last.number, number, taken)
+            for span in free_of(taken.pool)
+        ]
     pieces.sort(key=lambda piece: piece[:4])
     told: set[int] = set()
     open_: list[tuple[int, int, Taken]] = []

@@ -53,8 +53,4 @@ def stretched_networks(clusters: Sequence[Cluster]) -> list[list[Part]]:
             part = _part(cluster, network)
             if part is not None and (network.nad is not None or chosen):
                 groups.setdefault("" if chosen else network.name, []).append(part)
-    return [
-        parts
-        for parts in groups.values()
-        if len({part.cluster.name for part in parts}) > 1
-    ]
+    return [parts for parts in groups.values() if len({part.cluster.name for part in parts}) > 1]

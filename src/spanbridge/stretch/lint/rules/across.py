@@ -27,9 +27,7 @@ def _usual(parts: Sequence[Part], value: Callable[[Part], T]) -> tuple[Part, T] 
     return next(part for part in parts if value(part) == usual), usual
 
 
-def _others(
-    parts: Sequence[Part], value: Callable[[Part], T]
-) -> Iterator[tuple[Part, T, Part, T]]:
+def _others(parts: Sequence[Part], value: Callable[[Part], T]) -> Iterator[tuple[Part, T, Part, T]]:
     """Yield each part that differs from most, with the first of those that do not."""
     found = _usual(parts, value)
     if found is None:
@@ -163,7 +161,9 @@ def _gateways(part: Part) -> frozenset[Ip]:
 def other_gateway(clusters: Clusters) -> Iterator[Hit]:
     """Find clusters that name another gateway in the same subnet."""
     for parts in stretched_networks(clusters):
-        having = [part for part in parts if _gateways(part) and part.plugin.ipam.type != "host-local"]
+        having = [
+            part for part in parts if _gateways(part) and part.plugin.ipam.type != "host-local"
+        ]
         for part, mine, model, usual in _others(having, _gateways):
             if _subnets(4)(part) == _subnets(4)(model) and _subnets(6)(part) == _subnets(6)(model):
                 pool = part.plugin.ipam.pools[0]
@@ -215,14 +215,13 @@ def mixed_ipam(clusters: Clusters) -> Iterator[Hit]:
 
 
 def other_encryption(clusters: Clusters) -> Iterator[Hit]:
-    """Find clusters with TLS beside clusters without."""
+    """Find clusters without TLS beside clusters with it."""
     settings = [found for cluster in clusters if (found := _tls(cluster))]
-    for name, spot, plain in settings:
-        for other, other_spot, other_plain in settings:
-            if plain and not other_plain:
-                yield Hit(f"migrations are plain here, and encrypted in cluster {other}", spot,
-                          related=(other_spot,))  # fmt: skip
-                break
+    encrypted = next((each for each in settings if not each[2]), None)
+    for _, spot, plain in settings:
+        if plain and encrypted is not None:
+            message = f"migrations are plain here, and encrypted in cluster {encrypted[0]}"
+            yield Hit(message, spot, related=(encrypted[1],))
 
 
 def _tls(cluster: Cluster) -> tuple[str, Spot, bool] | None:

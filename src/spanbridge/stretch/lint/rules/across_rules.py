@@ -54,8 +54,10 @@ CLUSTERS_RULES: Final = (
         " be sent to the wrong node.",
         remedy="give each cluster a slice of the range; `spanbridge plan` splits it",
         check=across.same_addresses,
-        wrong=_west('"10.88.0.0/24",\n          "range_start": "10.88.0.110"',
-                    '▶"10.88.0.0/24",\n          "range_start": "10.88.0.90"'),
+        wrong=_west(
+            '"10.88.0.0/24",\n          "range_start": "10.88.0.110"',
+            '▶"10.88.0.0/24",\n          "range_start": "10.88.0.90"',
+        ),
         right=_GOOD,
         rows=(9,),
     ),
@@ -68,8 +70,11 @@ CLUSTERS_RULES: Final = (
         " the other cluster is not reachable, or where it was not meant to go.",
         remedy="use one subnet for all clusters, with a slice for each",
         check=across.other_subnet,
-        wrong=_west('"range": "10.88.0.0/24",\n          "range_start": "10.88.0.110",'
-                    ' "range_end": "10.88.0.199"', '"range": ▶"10.89.0.0/24"'),
+        wrong=_west(
+            '"range": "10.88.0.0/24",\n          "range_start": "10.88.0.110",'
+            ' "range_end": "10.88.0.199"',
+            '"range": ▶"10.89.0.0/24"',
+        ),
         right=_GOOD,
         rows=(25,),
     ),
@@ -151,8 +156,7 @@ CLUSTERS_RULES: Final = (
         wrong=_cluster("east", _EAST.replace(_RANGE, _WITH_GATEWAY % ('"10.88.0.150"', "")))
         | _cluster("west", _WEST.replace(_RANGE, '"range": ▶"10.88.0.0/24"')),
         right=_cluster("east", _EAST.replace(_RANGE, _WITH_GATEWAY % ('"10.88.0.150"', "")))
-        | _cluster("west", _WEST.replace(
-            _RANGE, _RANGE + ', "exclude": ["10.88.0.150/32"]')),
+        | _cluster("west", _WEST.replace(_RANGE, _RANGE + ', "exclude": ["10.88.0.150/32"]')),
         rows=(11,),
     ),
     Rule(

@@ -8,7 +8,7 @@ from spanbridge.model.findings import Severity
 from spanbridge.model.netconf import DEFAULT_BRIDGE, SCOPE_NETWORK
 from spanbridge.stretch.lint.networks import BRIDGE_TYPES, Network, Plugin
 from spanbridge.stretch.lint.registry import Hit, Rule, Spot, conf, nad
-from spanbridge.stretch.lint.views import as_list, as_text, dig
+from spanbridge.stretch.lint.views import as_list, as_object, as_text, dig
 
 
 def _bridged(plugin: Plugin) -> bool:
@@ -113,7 +113,8 @@ def default_route_twice(plugin: Plugin) -> Iterator[Hit]:
     routes = as_list(node.raw.get("routes") if node else None)
     if pointer and not dig(routes[int(pointer.split("/")[-2])], "gw"):
         yield Hit(
-            "isDefaultGateway and a default route without gw in ipam", Spot(plugin.document, pointer)
+            "isDefaultGateway and a default route without gw in ipam",
+            Spot(plugin.document, pointer),
         )
 
 
@@ -140,10 +141,10 @@ def promiscuous(plugin: Plugin) -> Iterator[Hit]:
 
 def dns_erased(plugin: Plugin) -> Iterator[Hit]:
     """Find empty DNS sections, which replace what IPAM answers."""
-    dns = plugin.raw.get("dns")
-    if _bridged(plugin) and isinstance(dns, dict) and not any(dns.values()):
-        if any(isinstance(each, list) for each in dns.values()):
-            yield Hit("an empty list in dns", plugin.spot("dns", at_key=True))
+    dns = as_object(plugin.raw.get("dns"))
+    empty = any(isinstance(each, list) for each in dns.values()) and not any(dns.values())
+    if _bridged(plugin) and empty:
+        yield Hit("an empty list in dns", plugin.spot("dns", at_key=True))
 
 
 def mac_changed_behind_filter(network: Network) -> Iterator[Hit]:
@@ -202,8 +203,9 @@ PLUGIN_RULES: Final = (
         " leaves the node. Pods start (or wait for DHCP for ever), and reach nothing.",
         remedy='write "bridge": "br-mig", a bridge that has an uplink on every node',
         check=default_bridge,
-        wrong=conf(_STRETCHED.replace('"type": "bridge",\n  "bridge": "br-mig"',
-                                      '▶"type": "bridge"')),
+        wrong=conf(
+            _STRETCHED.replace('"type": "bridge",\n  "bridge": "br-mig"', '▶"type": "bridge"')
+        ),
         right=conf(_STRETCHED),
         rows=(14,),
     ),
@@ -233,8 +235,11 @@ PLUGIN_RULES: Final = (
         " tables change at each answer, and a real router that has the address is cut off.",
         remedy='remove isGateway, or write "gatewayScope": "node"',
         check=gateway_for_the_network,
-        wrong=conf(_STRETCHED.replace(
-            '  "vlan"', '  "isGateway": true,\n  "gatewayScope": ▶"network",\n  "vlan"')),
+        wrong=conf(
+            _STRETCHED.replace(
+                '  "vlan"', '  "isGateway": true,\n  "gatewayScope": ▶"network",\n  "vlan"'
+            )
+        ),
         right=conf(_STRETCHED),
         rows=(11,),
     ),
@@ -247,8 +252,9 @@ PLUGIN_RULES: Final = (
         " made the pod's link; with forceAddress it takes the first one away.",
         remedy="give each network a bridge or a VLAN of its own",
         check=two_gateways,
-        wrong=_local(_ROUTED, '"ranges": [[{"subnet": "10.9.0.0/24"}],'
-                              ' [{"subnet": ▶"10.9.1.0/24"}]]'),
+        wrong=_local(
+            _ROUTED, '"ranges": [[{"subnet": "10.9.0.0/24"}], [{"subnet": ▶"10.9.1.0/24"}]]'
+        ),
         right=conf(_LOCAL),
     ),
     Rule(

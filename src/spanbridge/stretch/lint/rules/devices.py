@@ -6,7 +6,7 @@ from typing import Final
 
 from spanbridge.model.findings import Severity
 from spanbridge.stretch.lint.cluster import Cluster
-from spanbridge.stretch.lint.policies import Interface, selects
+from spanbridge.stretch.lint.policies import Bridge, Interface, selects
 from spanbridge.stretch.lint.registry import Hit, Rule, nad
 from spanbridge.stretch.lint.rules.nodes import POLICY
 from spanbridge.stretch.lint.rules.paths import MANIFEST, joined
@@ -52,55 +52,58 @@ def macvlan_on_port(cluster: Cluster) -> Iterator[Hit]:
                       related=(bridge.policy.spot(*bridge.keys),))  # fmt: skip
 
 
-def _mtu_of(cluster: Cluster, name: str) -> int | None:
-    known = [each.mtu for each in cluster.interfaces if each.name == name and each.mtu]
-    return min(known) if known else None
+def _mtus(cluster: Cluster) -> dict[str, int]:
+    """Find the smallest MTU that policies give to a device of that name."""
+    found: dict[str, int] = {}
+    for each in cluster.interfaces:
+        if each.mtu:
+            found[each.name] = min(each.mtu, found.get(each.name, each.mtu))
+    return found
 
 
 def mtu_too_big(cluster: Cluster) -> Iterator[Hit]:
     """Find networks whose MTU is greater than that of bridge or uplink."""
+    mtus = _mtus(cluster)
     for _, plugin, bridges in joined(cluster):
-        if plugin.conf is None or not plugin.conf.mtu:
-            continue
-        for bridge in bridges:
-            names = [bridge.interface.name, *(port.name for port in bridge.ports)]
-            small = [(mtu, name) for name in names if (mtu := _mtu_of(cluster, name))]
-            if small and min(small)[0] < plugin.conf.mtu:
-                mtu, name = min(small)
-                yield Hit(f"{plugin.label} has MTU {plugin.conf.mtu}, and {name} has {mtu}",
-                          plugin.spot("mtu"),
-                          related=(bridge.interface.policy.spot(*bridge.interface.keys),))  # fmt: skip
+        names = {bridge.interface.name for bridge in bridges}
+        names |= {port.name for bridge in bridges for port in bridge.ports}
+        known = [(mtus[name], name) for name in names if name in mtus]
+        mtu, name = min(known, default=(0, ""))
+        if plugin.conf is not None and 0 < mtu < plugin.conf.mtu:
+            policy = bridges[0].interface
+            yield Hit(
+                f"{plugin.label} has MTU {plugin.conf.mtu}, and {name} has {mtu}",
+                plugin.spot("mtu"),
+                related=(policy.policy.spot(*policy.keys),),
+            )
 
 
 def mtu_unsaid(cluster: Cluster) -> Iterator[Hit]:
     """Find networks that do not use the MTU that their bridge has."""
     for _, plugin, bridges in joined(cluster):
-        for bridge in bridges:
-            mtu = bridge.interface.mtu
-            if plugin.conf is not None and not plugin.conf.mtu and (mtu or 0) > _DEFAULT_MTU:
-                yield Hit(
-                    f"{bridge.interface.name} has MTU {mtu}, and pods of {plugin.label} get"
-                    f" {_DEFAULT_MTU}",
-                    plugin.spot("bridge"),
-                )
+        mtu = min((bridge.interface.mtu or 0 for bridge in bridges), default=0)
+        if plugin.conf is not None and not plugin.conf.mtu and mtu > _DEFAULT_MTU:
+            yield Hit(
+                f"{plugin.conf.bridge} has MTU {mtu}, and pods of {plugin.label} get"
+                f" {_DEFAULT_MTU}",
+                plugin.spot("bridge"),
+            )
 
 
 def no_selected_uplink(cluster: Cluster) -> Iterator[Hit]:
     """Find nodes that two policies for one bridge give different uplinks."""
     for found in cluster.bridges.values():
-        for number, bridge in enumerate(found):
-            for earlier in found[:number]:
-                same = selects(bridge.interface.policy) == selects(earlier.interface.policy)
-                mine = {port.name for port in bridge.ports}
-                theirs = {port.name for port in earlier.ports}
-                if same and mine != theirs:
-                    yield Hit(
-                        f"another policy for the same nodes gives {bridge.interface.name} other"
-                        " ports",
-                        bridge.interface.policy.spot(*bridge.interface.keys),
-                        related=(earlier.interface.policy.spot(*earlier.interface.keys),),
-                    )
-                    break
+        seen: dict[frozenset[tuple[str, str]], Bridge] = {}
+        for bridge in found:
+            labels = selects(bridge.interface.policy)
+            key = frozenset((label, str(value)) for label, value in labels.items())
+            earlier = seen.setdefault(key, bridge)
+            if {port.name for port in bridge.ports} != {port.name for port in earlier.ports}:
+                yield Hit(
+                    f"another policy for the same nodes gives {bridge.interface.name} other ports",
+                    bridge.interface.policy.spot(*bridge.interface.keys),
+                    related=(earlier.interface.policy.spot(*earlier.interface.keys),),
+                )
 
 
 _VLAN_DEVICE: Final = """\
@@ -148,8 +151,10 @@ CLUSTER_RULES: Final = (
         " has the bridge.",
         remedy="use a bridge network on that bridge, or another device",
         check=macvlan_on_port,
-        wrong={"nad.yaml": (_MACVLAN % "ens2f0").replace('"ens2f0"', '▶"ens2f0"'),
-               "policy.yaml": POLICY},
+        wrong={
+            "nad.yaml": (_MACVLAN % "ens2f0").replace('"ens2f0"', '▶"ens2f0"'),
+            "policy.yaml": POLICY,
+        },
         right={"nad.yaml": _MACVLAN % "ens3f0", "policy.yaml": POLICY},
         rows=(18,),
     ),
@@ -188,10 +193,12 @@ CLUSTER_RULES: Final = (
         " and another after the next.",
         remedy="keep one of the two, or select different nodes",
         check=no_selected_uplink,
-        wrong={"one.yaml": POLICY,
-               "two.yaml": POLICY.replace("ens2f0", "ens3f0").replace(
-                   "  name: br-mig\nspec", "  name: br-mig-2\nspec").replace(
-                   "    - name", "    - ▶name")},
+        wrong={
+            "one.yaml": POLICY,
+            "two.yaml": POLICY.replace("ens2f0", "ens3f0")
+            .replace("  name: br-mig\nspec", "  name: br-mig-2\nspec")
+            .replace("    - name", "    - ▶name"),
+        },
         right={"one.yaml": POLICY},
         rows=(14, 17),
     ),

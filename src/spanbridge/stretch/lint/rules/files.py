@@ -2,7 +2,7 @@
 """Rules about files as such: can they be read, and is everything in them once."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spanbridge.kube.documents import NAD_KIND
 from spanbridge.kube.source import Document
@@ -11,7 +11,9 @@ from spanbridge.stretch.lint.cluster import HYPERCONVERGED, INTENT_KIND, KUBEVIR
 from spanbridge.stretch.lint.networks import is_network
 from spanbridge.stretch.lint.policies import POLICY_KIND
 from spanbridge.stretch.lint.registry import Hit, Rule, Spot, conf, nad
-from spanbridge.stretch.lint.views import Item
+
+if TYPE_CHECKING:
+    from spanbridge.stretch.lint.views import Item
 
 _KNOWN_KINDS: Final = frozenset(
     {NAD_KIND, HYPERCONVERGED, KUBEVIRT, POLICY_KIND, INTENT_KIND, "Network", "Node", "ConfigMap"}
@@ -129,8 +131,11 @@ CLUSTER_RULES: Final = (
         " validates strictly.",
         remedy="keep one of the two",
         check=repeated_key,
-        wrong=conf(_PLAIN.replace('"type"', '"bridge": "br-old",\n  "type"').replace(
-            '  "bridge": "br-lan"', '  ▶"bridge": "br-lan"')),
+        wrong=conf(
+            _PLAIN.replace('"type"', '"bridge": "br-old",\n  "type"').replace(
+                '  "bridge": "br-lan"', '  ▶"bridge": "br-lan"'
+            )
+        ),
         right=conf(_PLAIN),
     ),
     Rule(
@@ -166,13 +171,17 @@ CLUSTER_RULES: Final = (
         remedy="keep one of the two, or give the other a name of its own",
         check=defined_twice,
         wrong={
-            "one.yaml": nad('{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-a"}')["nad.yaml"],
+            "one.yaml": nad('{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-a"}')[
+                "nad.yaml"
+            ],
             "two.yaml": nad('{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-b"}')[
                 "nad.yaml"
             ].replace("name: m", "name: ▶m"),
         },
         right={
-            "one.yaml": nad('{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-a"}')["nad.yaml"],
+            "one.yaml": nad('{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-a"}')[
+                "nad.yaml"
+            ],
             "two.yaml": nad(
                 '{"cniVersion": "1.0.0", "type": "bridge", "bridge": "br-b"}', name="other-net"
             )["nad.yaml"],

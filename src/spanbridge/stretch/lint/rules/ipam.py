@@ -23,10 +23,8 @@ _PLUGIN_TYPES: Final = (
     "cilium-cni", "calico", "rdma", "userspace", "bond", "antrea", "kube-ovn", "whereabouts",
 )  # fmt: skip
 _IPAM_TYPES: Final = (
-    "host-local", "static", "dhcp", "whereabouts", "calico-ipam", "kube-ovn", "antrea", "node-slice",
+    "host-local", "static", "dhcp", "whereabouts", "calico-ipam", "kube-ovn", "antrea",
 )  # fmt: skip
-
-
 
 
 def no_type(plugin: Plugin) -> Iterator[Hit]:
@@ -113,11 +111,12 @@ def _gives(pool: Pool, ip: Ip) -> bool:
 
 def gateway_in_pool(plugin: Plugin) -> Iterator[Hit]:
     """Find gateways that pods may be given as their own address."""
+    if plugin.ipam.type not in {"whereabouts", "static"}:
+        return
     for pool in plugin.ipam.pools:
-        if plugin.ipam.type in {"whereabouts", "static"} and pool.gateway is not None:
-            if _gives(pool, pool.gateway):
-                message = f"the gateway {pool.gateway} is one of the addresses for pods"
-                yield Hit(message, Spot(plugin.document, pool.gateway_pointer))
+        if pool.gateway is not None and _gives(pool, pool.gateway):
+            message = f"the gateway {pool.gateway} is one of the addresses for pods"
+            yield Hit(message, Spot(plugin.document, pool.gateway_pointer))
 
 
 def exclude_outside(plugin: Plugin) -> Iterator[Hit]:
@@ -216,8 +215,11 @@ PLUGIN_RULES: Final = (
         " the same address.",
         remedy="use whereabouts or dhcp, or a configuration with a range of its own on each node",
         check=per_node_range,
-        wrong=nad((_CONFIG % '{"type": "host-local", "subnet": "10.88.0.0/24"}').replace(
-            '"ipam"', '▶"ipam"')),
+        wrong=nad(
+            (_CONFIG % '{"type": "host-local", "subnet": "10.88.0.0/24"}').replace(
+                '"ipam"', '▶"ipam"'
+            )
+        ),
         right=_manifest(_GOOD),
         rows=(9, 10),
     ),
@@ -282,8 +284,9 @@ PLUGIN_RULES: Final = (
         consequence="Two pods with one MAC: switches send the frames to the one that spoke last.",
         remedy="ask for the MAC in the pod's annotation, or leave it out",
         check=fixed_mac,
-        wrong=conf(_LAN.replace(
-            '"br-lan"', '"br-lan",\n  "args": {"cni": {"mac": ▶"02:00:5e:10:00:01"}}')),
+        wrong=conf(
+            _LAN.replace('"br-lan"', '"br-lan",\n  "args": {"cni": {"mac": ▶"02:00:5e:10:00:01"}}')
+        ),
         right=conf(_LAN),
         rows=(30,),
     ),

@@ -207,8 +207,11 @@ PLUGIN_RULES: Final = (
         " leaves the pod without a default route.",
         remedy="move it to the section that reads it",
         check=misplaced_key,
-        wrong=conf(_GOOD.replace('"subnet": "10.9.0.0/24"',
-                                 '"subnet": "10.9.0.0/24", ▶"isDefaultGateway": true')),
+        wrong=conf(
+            _GOOD.replace(
+                '"subnet": "10.9.0.0/24"', '"subnet": "10.9.0.0/24", ▶"isDefaultGateway": true'
+            )
+        ),
         right=conf(_GOOD.replace('  "ipam"', '  "isDefaultGateway": true,\n  "ipam"')),
     ),
     Rule(
@@ -243,8 +246,11 @@ PLUGIN_RULES: Final = (
         " whose values were copied.",
         remedy="remove it; ask for addresses and MACs in the pod's annotation",
         check=key_of_the_runtime,
-        wrong=conf(_LAYER2.replace(
-            '"br-lan"', '"br-lan",\n  ▶"runtimeConfig": {"mac": "02:00:5e:10:00:01"}')),
+        wrong=conf(
+            _LAYER2.replace(
+                '"br-lan"', '"br-lan",\n  ▶"runtimeConfig": {"mac": "02:00:5e:10:00:01"}'
+            )
+        ),
         right=conf(_LAYER2),
     ),
 )
@@ -258,7 +264,8 @@ NETWORK_RULES: Final = (
         consequence="The list's is used for every plugin; this one has no effect.",
         remedy="remove it from the plugin",
         check=overridden_in_list,
-        wrong={"10-lan.conflist": """\
+        wrong={
+            "10-lan.conflist": """\
 {
   "cniVersion": "1.0.0",
   "name": "lan",
@@ -266,8 +273,10 @@ NETWORK_RULES: Final = (
     {"type": "bridge", ▶"name": "other", "bridge": "br-lan"}
   ]
 }
-"""},
-        right={"10-lan.conflist": """\
+"""
+        },
+        right={
+            "10-lan.conflist": """\
 {
   "cniVersion": "1.0.0",
   "name": "lan",
@@ -275,6 +284,7 @@ NETWORK_RULES: Final = (
     {"type": "bridge", "bridge": "br-lan"}
   ]
 }
-"""},
+"""
+        },
     ),
 )

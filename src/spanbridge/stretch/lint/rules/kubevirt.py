@@ -270,8 +270,10 @@ CLUSTER_RULES: Final = (
         check=overwritten,
         wrong={
             "hyperconverged.yaml": HYPERCONVERGED,
-            "kubevirt.yaml": _KUBEVIRT.replace("    migrations:\n      network: migration-net",
-                                               "    ▶migrations:\n      bandwidthPerMigration: 1Gi"),
+            "kubevirt.yaml": _KUBEVIRT.replace(
+                "    migrations:\n      network: migration-net",
+                "    ▶migrations:\n      bandwidthPerMigration: 1Gi",
+            ),
         },
         right={"hyperconverged.yaml": HYPERCONVERGED, "kubevirt.yaml": _KUBEVIRT},
         rows=(6,),
@@ -340,4 +342,3 @@ CLUSTER_RULES: Final = (
         right={"vm.yaml": _RECEIVER % (f"  annotations: {{{_RESTORE}: Always}}\n", "")},
     ),
 )
-

@@ -86,9 +86,9 @@ def other_resource(network: Network) -> Iterator[Hit]:
 
 def _dhcp_networks(cluster: Cluster) -> Iterator[Network]:
     for network in cluster.networks:
-        if network.nad is not None and not is_network_operator(network.nad):
-            if any(plugin.ipam.type == "dhcp" for plugin in network.plugins):
-                yield network
+        manifest = network.nad is not None and not is_network_operator(network.nad)
+        if manifest and any(plugin.ipam.type == "dhcp" for plugin in network.plugins):
+            yield network
 
 
 def _asks_for_dhcp(operator: Item, cluster: Cluster) -> bool:
@@ -232,7 +232,7 @@ CLUSTER_RULES: Final = (
         summary="The migration network is in another namespace than KubeVirt",
         consequence="Multus looks for it in the namespace of the virt-handler pods and finds"
         " nothing: they stay in ContainerCreating.",
-        remedy="create the NetworkAttachmentDefinition in the namespace where KubeVirt is installed",
+        remedy="create the NetworkAttachmentDefinition in the namespace of KubeVirt",
         check=elsewhere,
         wrong={
             "hyperconverged.yaml": HYPERCONVERGED,
@@ -263,8 +263,9 @@ CLUSTER_RULES: Final = (
         " a file fails; nothing here can be checked.",
         remedy="write the configuration into spec.config, or lint the nodes' files",
         check=empty_config,
-        wrong={"nad.yaml": _MANIFEST.partition("spec:")[0].replace("migration-net",
-                                                                  "▶migration-net")},
+        wrong={
+            "nad.yaml": _MANIFEST.partition("spec:")[0].replace("migration-net", "▶migration-net")
+        },
         right={"nad.yaml": _MANIFEST},
         rows=(7,),
     ),

@@ -7,7 +7,7 @@ from typing import Final
 from spanbridge.base.names import VLAN_MAX, ifname_fault
 from spanbridge.model.findings import Severity
 from spanbridge.stretch.lint.cluster import Cluster
-from spanbridge.stretch.lint.policies import POLICY_KIND, Bridge, Port
+from spanbridge.stretch.lint.policies import POLICY_KIND, Bridge, Port, interfaces_of
 from spanbridge.stretch.lint.registry import Hit, Rule
 from spanbridge.stretch.lint.views import as_integer, as_list, as_object, as_text, dig
 
@@ -30,20 +30,25 @@ def _vlan_fault(port: Port) -> tuple[str, tuple[str, ...]]:
     """Say what nmstate refuses in a port's VLAN block, and at which key."""
     vlan = as_object(port.vlan)
     tags, native = as_list(vlan.get("trunk-tags")), vlan.get("enable-native") is True
-    tag = as_integer(vlan.get("tag"))
-    if port.mode == "access" and tags:
-        return "an access port has no trunk-tags", ("trunk-tags",)
-    if port.mode == "access" and native:
-        return "an access port has no enable-native", ("enable-native",)
-    if port.mode == "trunk" and not tags:
-        return "a trunk needs trunk-tags", ("mode",)
-    if port.mode == "trunk" and tag and not native:
-        return "tag of a trunk needs enable-native: true", ("tag",)
+    access, trunk = port.mode == "access", port.mode == "trunk"
+    faults = (
+        (access and tags, "an access port has no trunk-tags", "trunk-tags"),
+        (access and native, "an access port has no enable-native", "enable-native"),
+        (trunk and not tags, "a trunk needs trunk-tags", "mode"),
+        (trunk and vlan.get("tag") and not native, "tag of a trunk needs enable-native: true",
+         "tag"),
+    )  # fmt: skip
+    for broken, fault, key in faults:
+        if broken:
+            return fault, (key,)
+    return _tags_fault(tags)
+
+
+def _tags_fault(tags: list[object]) -> tuple[str, tuple[str, ...]]:
     for number, each in enumerate(tags):
-        low, high = as_integer(dig(each, "id-range", "min")), as_integer(
-            dig(each, "id-range", "max"))  # fmt: skip
-        single = as_integer(dig(each, "id"))
-        if any(end is not None and not 1 <= end <= VLAN_MAX for end in (low, high, single)):
+        low, high = (as_integer(dig(each, "id-range", end)) for end in ("min", "max"))
+        ends = (low, high, as_integer(dig(each, "id")))
+        if any(end is not None and not 1 <= end <= VLAN_MAX for end in ends):
             return "a VLAN id is out of range", ("trunk-tags", str(number))
         if low is not None and high is not None and low > high:
             return "min is greater than max", ("trunk-tags", str(number))
@@ -75,7 +80,7 @@ def two_masters(cluster: Cluster) -> Iterator[Hit]:
     """Find devices that one policy makes a port of two bridges or bonds."""
     for policy in cluster.of_kind(POLICY_KIND):
         seen: dict[str, tuple[str, ...]] = {}
-        for interface in (each for each in cluster.interfaces if each.policy is policy):
+        for interface in interfaces_of(policy):
             for name, keys in _ports_of(interface.raw, interface.keys):
                 if name in seen and not interface.absent:
                     yield Hit(f"{name} is a port of another device already", policy.spot(*keys),
@@ -93,7 +98,7 @@ def _ports_of(raw: object, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[s
 def address_on_port(cluster: Cluster) -> Iterator[Hit]:
     """Find ports that a policy gives addresses."""
     for policy in cluster.of_kind(POLICY_KIND):
-        mine = [each for each in cluster.interfaces if each.policy is policy]
+        mine = list(interfaces_of(policy))
         ports = {name for each in mine for name, _ in _ports_of(each.raw, each.keys)}
         for interface in mine:
             for family in ("ipv4", "ipv6"):
@@ -167,8 +172,11 @@ CLUSTER_RULES: Final = (
         consequence="The bridge leads nowhere: pods reach those of their own node only.",
         remedy="list the uplink under bridge.port",
         check=no_uplink,
-        wrong={"policy.yaml": POLICY.replace("        port:\n" + _PORT, "").replace(
-            "    - name: br-mig", "    - ▶name: br-mig")},
+        wrong={
+            "policy.yaml": POLICY.replace("        port:\n" + _PORT, "").replace(
+                "    - name: br-mig", "    - ▶name: br-mig"
+            )
+        },
         right=_GOOD,
         rows=(14,),
     ),
@@ -205,14 +213,17 @@ CLUSTER_RULES: Final = (
         " loses its uplink.",
         remedy="use one bridge, or make bonds of other devices",
         check=two_masters,
-        wrong={"policy.yaml": POLICY + """\
+        wrong={
+            "policy.yaml": POLICY
+            + """\
     - name: br-other
       type: linux-bridge
       state: up
       bridge:
         port:
         - name: ▶ens2f0
-"""},
+"""
+        },
         right=_GOOD,
         rows=(14, 18),
     ),

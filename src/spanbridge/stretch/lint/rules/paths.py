@@ -17,11 +17,23 @@ _DEFAULT_PVID: Final = VlanId(1)
 
 
 def joined(cluster: Cluster) -> Iterator[tuple[Network, Plugin, list[Bridge]]]:
-    """Pair each bridge network with the policies that make its bridge."""
+    """
+    Pair each bridge network with the policies that make its bridge.
+
+    Of networks that are alike in all that is looked at here, the first one stands for
+    all: a manifest for each node, times a policy for each node, would be too many.
+    """
+    seen: set[object] = set()
     for network in cluster.networks:
         plugin = network.bridge
-        if plugin is not None and plugin.conf is not None:
-            yield network, plugin, cluster.bridges.get(plugin.conf.bridge, [])
+        conf = plugin.conf if plugin is not None else None
+        if plugin is None or conf is None:
+            continue
+        like = (conf.bridge, conf.vlan, conf.trunk, conf.mtu, network.migration, plugin.stretched,
+                network.nad is None)  # fmt: skip
+        if like not in seen:
+            seen.add(like)
+            yield network, plugin, cluster.bridges.get(conf.bridge, [])
 
 
 def bridge_not_made(cluster: Cluster) -> Iterator[Hit]:

@@ -75,8 +75,12 @@ def _refused(code: str) -> Callable[[Plugin], Iterator[Hit]]:
         for fault in plugin.faults:
             if code_of(plugin, fault) == code:
                 edits = _unquoted(plugin, fault) if code == _WRONG_TYPE else ()
-                yield Hit(_told(fault), Spot(plugin.document, fault.pointer), remedy=fault.hint,
-                          edits=edits)
+                yield Hit(
+                    _told(fault),
+                    Spot(plugin.document, fault.pointer),
+                    remedy=fault.hint,
+                    edits=edits,
+                )
 
     return check
 

@@ -134,8 +134,10 @@ PLUGIN_RULES: Final = (
         " of the bridge's default VLAN.",
         remedy='write "vlan" for the native VLAN that is meant',
         check=native_vlan_unsaid,
-        wrong=_with('"vlan": 100,\n  "preserveDefaultVlan": false',
-                    '▶"vlanTrunk": [{"minID": 101, "maxID": 110}]'),
+        wrong=_with(
+            '"vlan": 100,\n  "preserveDefaultVlan": false',
+            '▶"vlanTrunk": [{"minID": 101, "maxID": 110}]',
+        ),
         right=_with('"vlan": 100', '"vlan": 100,\n  "vlanTrunk": [{"minID": 101, "maxID": 110}]'),
     ),
     Rule(
