@@ -25,11 +25,12 @@ AnyPath = str | os.PathLike[str]
 """A path; ``pathlib`` itself would cost the one-shot program 5 ms."""
 
 
-def write_atomic(path: AnyPath, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomic(path: AnyPath, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """
     Replace the content of ``path`` so that a reader sees the old or the new one.
 
-    Temporary file in the same directory, fsync, rename, fsync of the directory.
+    Temporary file in the same directory, fsync, rename, fsync of the directory. Not
+    ``durable`` leaves both fsyncs out, for what can be made again from something else.
 
     Raises:
         OSError: The file cannot be written, and ``path`` is as before; or it was
@@ -42,12 +43,15 @@ def write_atomic(path: AnyPath, data: bytes, *, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    if not durable:
+        return
     descriptor = os.open(directory or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

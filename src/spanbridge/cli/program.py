@@ -49,6 +49,11 @@ _COMMANDS: Final = {
         "verify",
         "Say whether virtual machines may move between clusters, and if not, why.",
     ),
+    "plan": LazyCommand(
+        "spanbridge.cli.plan",
+        "plan",
+        "Write what each cluster needs, with addresses that cannot collide.",
+    ),
 }
 
 

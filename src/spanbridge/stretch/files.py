@@ -3,9 +3,9 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from spanbridge.kube.directory import PlannedFile, digest_of
 from spanbridge.kube.manifest import render_yaml
 from spanbridge.kube.netconf import (
     Section,
@@ -27,7 +27,7 @@ from spanbridge.kube.objects import (
 from spanbridge.model.intent import Cluster, HyperConvergedApi, Intent, IpamType, NodePool
 from spanbridge.model.spans import Span
 from spanbridge.stretch.dhcp_server import dnsmasq_conf
-from spanbridge.stretch.lock import LOCK_FILE, digest_of, render_lock
+from spanbridge.stretch.lock import LOCK_FILE, render_lock
 from spanbridge.stretch.plan import ClusterPlan, Plan, uplink_key
 from spanbridge.stretch.policies import bridge_policies
 from spanbridge.stretch.readme import cluster_page, overview_page
@@ -46,20 +46,6 @@ _WARNING: Final = "Written by `spanbridge plan`: change the intent, not this fil
 _NAME_MARK: Final = "@name@"
 _NODE_MARK: Final = "@node@"
 """No Kubernetes name holds an @, so a rendered policy can be filled in for each node."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedFile:
-    """
-    One file.
-
-    Attributes:
-        content: Its text.
-        executable: It is a script.
-    """
-
-    content: str
-    executable: bool = False
 
 
 def render_files(plan: Plan) -> Mapping[str, PlannedFile]:

@@ -6,7 +6,6 @@ It is what keeps a plan stable, so it belongs under version control beside the i
 A holder is a cluster (``east``) or a node of one (``east/node-1``).
 """
 
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping
@@ -82,7 +81,10 @@ def parse_lock(text: str, origin: str = LOCK_FILE) -> Lock:
             f"{version} is not {VERSION}",
             "restore the file from version control, or use the release that wrote it",
         )
-    files = root.node("files") or Node({})
+    files = root.node("files") or Node({}, root.at("files"))
+    for path in files.raw:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise files.fault(path, "it leaves the directory", "restore it from version control")
     lock = Lock(
         network=root.text("network"),
         blocks=_parse_blocks(root, "blocks"),
@@ -116,8 +118,3 @@ def _refuse_overlaps(lock: Lock) -> None:
                 f"cannot use {LOCK_FILE}: {one[3]} and {other[3]} share addresses",
                 hint="restore the file from version control",
             )
-
-
-def digest_of(content: str) -> str:
-    """Fingerprint a file's content, to know it again as ours."""
-    return hashlib.sha256(content.encode()).hexdigest()[:16]

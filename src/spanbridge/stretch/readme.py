@@ -132,7 +132,7 @@ def _apply_step(intent: Intent, cluster: Cluster) -> str:
 def _check_step() -> str:
     return (
         "Check\n\n" + _block("./check.sh") + "\n\nOne line a check, exit code 1 when one failed. "
-        "A virt-handler without an address on `migration0` would silently migrate over the pod network."
+        "A virt-handler without an address on `migration0` would silently use the pod network."
     )
 
 
@@ -159,8 +159,9 @@ def _few(names: Sequence[str]) -> str:
 def _removal(intent: Intent, cluster: Cluster) -> str:
     return (
         "## To take the cluster out again\n\nTake the network away from KubeVirt, delete "
-        f"`{intent.name}`, then remove the cluster from the intent and plan again. Its "
-        f"addresses stay reserved until you say that they are free: `spanbridge plan --reclaim {cluster.name}`."
+        f"`{intent.name}`, then remove the cluster from the intent and plan again. Its addresses "
+        "stay reserved until you say that they are free: "
+        f"`spanbridge plan --reclaim {cluster.name}`."
     )
 
 
@@ -176,32 +177,39 @@ def overview_page(plan: Plan) -> str:
         )
         for one in plan.clusters
     ]
+    subnets = " and ".join(str(each) for each in intent.subnets)
+    vlan = f"VLAN {intent.vlan}" if intent.vlan else "Untagged"
     text = [
         f"# The migration network {intent.name}",
         _WARNING,
-        (
-            f"VLAN {intent.vlan or '(untagged)'}, MTU {intent.mtu}, "
-            f"{' and '.join(str(each) for each in intent.subnets)}, addresses by {intent.ipam.type}."
-        ),
+        f"{vlan}, MTU {intent.mtu}, {subnets}, addresses by {intent.ipam.type}.",
         *[f"**Note.** {note}" for note in plan.notes],
         _table(("Cluster", "Nodes", "Addresses needed", "Addresses it may use"), rows),
-        (
-            "1. Have the VLAN carried by every switch port that a node's uplink is plugged into, with "
-            f"an MTU of at least {intent.mtu}."
-        ),
-        *(["2. Start the DHCP server: `dnsmasq.conf` says how."] if plan.dhcp else []),
-        (
-            f"{3 if plan.dhcp else 2}. Follow the README.md of each cluster; the order of the clusters "
-            "does not matter."
-        ),
-        (
-            f"{4 if plan.dhcp else 3}. Exchange the certificate authorities of all of them, and again "
-            "before each batch of migrations:"
-        ),
+        *[f"{number}. {step}" for number, step in enumerate(_overview_steps(plan), 1)],
         _block("./exchange-ca.sh"),
-        (
-            "`spanbridge.lock.json` records who has which addresses: keep it with the intent under "
-            "version control, or the next plan may move them."
-        ),
+        _KEEP_THE_LOCK,
     ]
     return "\n\n".join(text) + "\n"
+
+
+_KEEP_THE_LOCK: Final = (
+    "`spanbridge.lock.json` records who has which addresses: keep it with the intent under "
+    "version control, or the next plan may move them."
+)
+
+
+def _overview_steps(plan: Plan) -> list[str]:
+    steps = [
+        (
+            "Have the VLAN carried by every switch port that a node's uplink is plugged into, with an "
+            f"MTU of at least {plan.intent.mtu}."
+        )
+    ]
+    if plan.dhcp:
+        steps.append("Start the DHCP server: `dnsmasq.conf` says how.")
+    steps.append("Follow the README.md of each cluster, the clusters in any order.")
+    steps.append(
+        "Exchange the certificate authorities of all of them, and again before each batch of "
+        "migrations:"
+    )
+    return steps
