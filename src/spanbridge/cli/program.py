@@ -49,10 +49,18 @@ _COMMANDS: Final = {
         "verify",
         "Say whether virtual machines may move between clusters, and if not, why.",
     ),
+    "lint": LazyCommand(
+        "spanbridge.cli.lint",
+        "lint",
+        "Find mistakes in network configurations before they are used.",
+    ),
     "plan": LazyCommand(
         "spanbridge.cli.plan",
         "plan",
         "Write what each cluster needs, with addresses that cannot collide.",
+    ),
+    "rule": LazyCommand(
+        "spanbridge.cli.lint", "rule", "Explain a rule of lint, with a wrong and a right example."
     ),
 }
 

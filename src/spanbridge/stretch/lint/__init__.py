@@ -9,8 +9,8 @@ right example stand beside it: the documentation and the tests are made of them.
 Source: the failure table in docs/reference/failures.md says which rule catches what.
 """
 
+from spanbridge.kube.collect import ClusterFiles
 from spanbridge.stretch.lint.catalogue import RULES, find_rule, parse_codes, scope_of
-from spanbridge.stretch.lint.cluster import ClusterFiles
 from spanbridge.stretch.lint.edits import apply_edits
 from spanbridge.stretch.lint.engine import Verdict, lint
 from spanbridge.stretch.lint.registry import MARKER, Edit, Rule

@@ -15,6 +15,7 @@ from spanbridge.stretch.lint.rules import (
     bridge,
     devices,
     files,
+    intents,
     ipam,
     keys,
     kubevirt,
@@ -47,6 +48,7 @@ CLUSTER_RULES: Final[tuple[Rule[Cluster], ...]] = (
     + nodes.CLUSTER_RULES
     + paths.CLUSTER_RULES
     + devices.CLUSTER_RULES
+    + intents.CLUSTER_RULES
 )
 """Asked of the files of one cluster."""
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from spanbridge.kube.collect import ClusterFiles
 from spanbridge.kube.documents import NAD_KIND
-from spanbridge.kube.source import Document, SourceError
+from spanbridge.kube.source import Document
 from spanbridge.stretch.lint.networks import (
     Broken,
     Network,
@@ -30,24 +31,6 @@ INTENT_KIND: Final = "MigrationNetwork"
 
 V1: Final = "hco.kubevirt.io/v1"
 V1BETA1: Final = "hco.kubevirt.io/v1beta1"
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterFiles:
-    """
-    What belongs to one cluster.
-
-    Attributes:
-        name: Its directory; empty where there is only one.
-        documents: In the order of files.
-        faults: Files that could not be decoded.
-        asked: Files that were given by name, not found in a directory.
-    """
-
-    name: str
-    documents: tuple[Document, ...]
-    faults: tuple[SourceError, ...] = ()
-    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +156,16 @@ def is_network_operator(item: Item) -> bool:
 def _networks(
     documents: Sequence[Document], items: Sequence[Item], choice: Choice | None
 ) -> Iterator[Network | Broken]:
+    # A manifest without a configuration means the nodes' own files of its name.
+    by_node = choice is not None and any(
+        item.kind == NAD_KIND and _is_migration(item, choice) and not any(_config_pointers(item))
+        for item in items
+    )
     for document in documents:
         if is_network(document):
-            yield read_network(document)
+            name = as_text(dig(document.value, "name"))
+            migration = choice is not None and by_node and name == choice.network
+            yield read_network(document, migration=migration)
     for item in items:
         if item.kind == NAD_KIND or is_network_operator(item):
             migration = item.kind == NAD_KIND and _is_migration(item, choice)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from spanbridge.kube.collect import ClusterFiles
 from spanbridge.model.findings import Finding, Position
 from spanbridge.stretch.lint.catalogue import (
     BY_CODE,
@@ -13,7 +14,7 @@ from spanbridge.stretch.lint.catalogue import (
     NETWORK_RULES,
     PLUGIN_RULES,
 )
-from spanbridge.stretch.lint.cluster import Cluster, ClusterFiles, read_cluster
+from spanbridge.stretch.lint.cluster import Cluster, read_cluster
 from spanbridge.stretch.lint.registry import Edit, Hit, Rule, Spot
 from spanbridge.stretch.lint.suppressions import Suppressions
 

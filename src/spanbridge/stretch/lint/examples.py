@@ -3,9 +3,9 @@
 
 from collections.abc import Mapping
 
+from spanbridge.kube.collect import ClusterFiles
 from spanbridge.kube.source import Document, SourceError, SourceText, parse_source
 from spanbridge.model.findings import Position
-from spanbridge.stretch.lint.cluster import ClusterFiles
 from spanbridge.stretch.lint.registry import MARKER
 
 

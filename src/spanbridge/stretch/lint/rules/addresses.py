@@ -41,21 +41,33 @@ def _domain(plugin: Plugin) -> tuple[str, int]:
     return (plugin.conf.bridge, plugin.conf.vlan) if plugin.conf else ("", -1)
 
 
+def _owner(plugin: Plugin) -> str:
+    """
+    Name who sees to it that no address is given twice.
+
+    whereabouts does so for the whole cluster, host-local for one name on one node: of
+    a network beyond the node, each node's file hands out its own.
+    """
+    if plugin.ipam.type == "whereabouts":
+        return "whereabouts"
+    by_node = plugin.nad is None and plugin.stretched
+    return f"{plugin.label} in {plugin.document.file}" if by_node else plugin.label
+
+
 def pools_overlap(cluster: Cluster) -> Iterator[Hit]:
     """Find two networks of one cluster on one wire that hand out the same addresses."""
     wires: dict[tuple[str, int], list[Taken]] = {}
     for plugin in cluster.plugins:
         if plugin.conf is None:
             continue
-        owner = "whereabouts" if plugin.ipam.type == "whereabouts" else plugin.label
+        owner = _owner(plugin)
         for pool in plugin.ipam.pools:
             taken = Taken(pool, plugin, owner)
             wires.setdefault(_domain(plugin), []).append(taken)
     for found in wires.values():
         for later, earlier in overlaps(found):
             yield Hit(
-                f"{later.plugin.label} and {earlier.plugin.label} both hand out"
-                f" {later.shared(earlier)}",
+                f"{later.owner} and {earlier.owner} both hand out {later.shared(earlier)}",
                 later.spot,
                 related=(earlier.spot,),
             )

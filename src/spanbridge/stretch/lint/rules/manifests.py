@@ -66,8 +66,9 @@ def impossible_name(cluster: Cluster) -> Iterator[Hit]:
 
 def empty_config(cluster: Cluster) -> Iterator[Hit]:
     """Find manifests without a configuration."""
+    files = {network.name for network in cluster.networks if network.nad is None}
     for item in cluster.manifests:
-        if not as_text(item.get("spec", "config")).strip():
+        if not as_text(item.get("spec", "config")).strip() and item.name not in files:
             message = f"{item} holds no configuration: each node's own file of that name is used"
             yield Hit(message, item.spot("metadata", "name"))
 
