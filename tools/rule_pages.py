@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the pages of docs/reference/rules from the rules; run it with .venv/bin/python."""
+"""Writes docs/reference/rules and failures.md from the rules; run it with .venv/bin/python."""
 
 from pathlib import Path
 
+from spanbridge.stretch.lint.failures import render_failures
 from spanbridge.stretch.lint.pages import render_pages
 
 
 def main() -> None:
     """Write every page, and remove those of rules that are gone."""
-    folder = Path(__file__).parent.parent / "docs" / "reference" / "rules"
+    reference = Path(__file__).parent.parent / "docs" / "reference"
+    folder = reference / "rules"
     folder.mkdir(exist_ok=True)
     pages = render_pages()
     for path in folder.glob("*.md"):
@@ -16,6 +18,7 @@ def main() -> None:
             path.unlink()
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
+    (reference / "failures.md").write_text(render_failures(), encoding="utf-8")
 
 
 if __name__ == "__main__":

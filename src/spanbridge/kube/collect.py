@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and directories, sorted into the clusters that they belong to."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from spanbridge.kube.source import (
     Document,
     SourceError,
     parse_source,
-    read_source,
+    read_text,
 )
 
 _ENDINGS: Final = (".yaml", ".yml", ".json", ".conf", ".conflist")
@@ -41,45 +42,61 @@ class ClusterFiles:
     asked: tuple[str, ...] = ()
 
 
-def _wanted(path: Path) -> bool:
-    if path.name.startswith(".") or not path.name.endswith(_ENDINGS):
-        return False
-    return not path.name.endswith(_NOT_ENDINGS)
+def _wanted(name: str) -> bool:
+    return name.endswith(_ENDINGS) and not name.startswith(".") and not name.endswith(_NOT_ENDINGS)
 
 
-def _files_under(directory: Path) -> Iterator[Path]:
-    for path in sorted(directory.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            yield from _files_under(path)
-        elif path.is_file() and _wanted(path):
-            yield path
+def _listing(directory: str) -> tuple[list[str], list[str]]:
+    """List the files to read in a directory, and the directories."""
+    files, directories = [], []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir() and not entry.name.startswith("."):
+                directories.append(entry.path)
+            elif _wanted(entry.name) and entry.is_file():
+                files.append(entry.path)
+    return sorted(files), sorted(directories)
 
 
-def _read(paths: Iterable[Path], *, standard_input: str = "") -> tuple[
-    list[Document], list[SourceError]
-]:  # fmt: skip
-    documents: list[Document] = []
-    faults: list[SourceError] = []
-    for path in paths:
-        try:
-            if str(path) == STANDARD_INPUT:
-                documents += parse_source(standard_input, STANDARD_INPUT)
-            else:
-                documents += read_source(path)
-        except SourceError as exc:
-            faults.append(exc)
-    return documents, faults
+def _files_under(directory: str) -> Iterator[str]:
+    files, directories = _listing(directory)
+    yield from files
+    for each in directories:
+        yield from _files_under(each)
 
 
-def _looks_like_conf(path: Path) -> bool:
-    """Tell whether a .conf file is in JSON; many programs use that ending."""
-    with path.open("rb") as stream:
-        return stream.read(64).lstrip()[:1] == b"{"
+class _Found:
+    """Documents and files that could not be decoded, in the order of reading."""
 
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self.faults: list[SourceError] = []
 
-def _found(directory: Path) -> list[Path]:
-    paths = _files_under(directory)
-    return [path for path in paths if path.suffix != ".conf" or _looks_like_conf(path)]
+    def read(self, files: Iterable[str]) -> "_Found":
+        """Read what was found in a directory."""
+        for file in files:
+            try:
+                text = read_text(file)
+                # Many programs call their configuration .conf; ours is in JSON.
+                if not file.endswith(".conf") or text.lstrip()[:1] == "{":
+                    self.documents += parse_source(text, file)
+            except SourceError as exc:
+                self.faults.append(exc)
+        return self
+
+    def read_asked(self, files: Iterable[str], standard_input: str) -> "_Found":
+        """Read what was given by name."""
+        for file in files:
+            try:
+                text = standard_input if file == STANDARD_INPUT else read_text(file)
+                self.documents += parse_source(text, file)
+            except SourceError as exc:
+                self.faults.append(exc)
+        return self
+
+    def as_cluster(self, name: str, asked: Iterable[str] = ()) -> ClusterFiles:
+        """Say whose they are."""
+        return ClusterFiles(name, tuple(self.documents), tuple(self.faults), tuple(asked))
 
 
 def _is_of_a_cluster(document: Document) -> bool:
@@ -94,32 +111,27 @@ def _is_of_a_cluster(document: Document) -> bool:
 
 def _directory(directory: Path) -> Iterator[ClusterFiles]:
     """Take a directory as one cluster, or each of its directories where it is none itself."""
-    own = [path for path in _found(directory) if path.parent == directory]
-    documents, faults = _read(own)
-    below = [path for path in sorted(directory.iterdir())
-             if path.is_dir() and not path.name.startswith(".")]  # fmt: skip
-    deeper = {path: files for path in below if (files := _found(path))}
-    if any(map(_is_of_a_cluster, documents)) or not deeper:
-        more, more_faults = _read(path for files in deeper.values() for path in files)
+    files, below = _listing(str(directory))
+    own = _Found().read(files)
+    deeper = {each: more for each in below if (more := list(_files_under(each)))}
+    if any(map(_is_of_a_cluster, own.documents)) or not deeper:
         name = directory.name or directory.resolve().name
-        yield ClusterFiles(name, (*documents, *more), (*faults, *more_faults))
+        yield own.read(file for more in deeper.values() for file in more).as_cluster(name)
         return
-    if documents or faults:
-        yield ClusterFiles("", tuple(documents), tuple(faults))
-    for path, files in deeper.items():
-        documents, faults = _read(files)
-        yield ClusterFiles(path.name, tuple(documents), tuple(faults))
+    if own.documents or own.faults:
+        yield own.as_cluster("")
+    for each, more in deeper.items():
+        yield _Found().read(more).as_cluster(Path(each).name)
 
 
 def _plain(paths: Sequence[Path], standard_input: str) -> Iterator[ClusterFiles]:
     """Take files beside each other as those of one cluster."""
-    by_directory: dict[Path, list[Path]] = {}
+    by_directory: dict[Path, list[str]] = {}
     for path in paths:
-        by_directory.setdefault(path.parent, []).append(path)
+        by_directory.setdefault(path.parent, []).append(str(path))
     for directory, files in by_directory.items():
-        documents, faults = _read(files, standard_input=standard_input)
         name = directory.name if len(by_directory) > 1 else ""
-        yield ClusterFiles(name, tuple(documents), tuple(faults), tuple(map(str, files)))
+        yield _Found().read_asked(files, standard_input).as_cluster(name, files)
 
 
 def collect(paths: Sequence[Path], *, standard_input: str = "") -> list[ClusterFiles]:

@@ -6,10 +6,10 @@ Reading is quick, since positions are looked for only when one is asked for.
 """
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from spanbridge.kube.marks import Mark, MarkTable, json_marks, scalar_offsets
 from spanbridge.model.findings import Position
 
 STANDARD_INPUT: Final = "-"
+_NEWLINE: Final = re.compile("\n")
 
 
 class SourceError(DecodeError):
@@ -49,25 +50,29 @@ class SourceText:
         text: All of it.
     """
 
+    # No cached_property: among a hundred thousand files, a dictionary each is too much.
+    __slots__ = ("_line_starts", "_tables", "file", "text")
+
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.text = text
+        self._line_starts: list[int] = []
+        self._tables: list[MarkTable] | None = None
 
-    @cached_property
+    @property
     def _starts(self) -> list[int]:
-        starts = [0]
-        at = self.text.find("\n")
-        while at >= 0:
-            starts.append(at + 1)
-            at = self.text.find("\n", at + 1)
-        return starts
+        if not self._line_starts:
+            self._line_starts = [0, *(match.end() for match in _NEWLINE.finditer(self.text))]
+        return self._line_starts
 
-    @cached_property
+    @property
     def yaml_tables(self) -> list[MarkTable]:
         """Marks of every document of a YAML stream."""
-        from spanbridge.kube.yaml_values import yaml_marks
+        if self._tables is None:
+            from spanbridge.kube.yaml_values import yaml_marks
 
-        return yaml_marks(self.text)
+            self._tables = yaml_marks(self.text)
+        return self._tables
 
     def position(self, offset: int, pointer: str = "") -> Position:
         """Turn an offset in characters into line and column."""
@@ -82,17 +87,25 @@ class SourceText:
 class _Marks:
     """The marks of one document, found when first asked for."""
 
+    __slots__ = ("_by_pointer", "_find", "_table")
+
     def __init__(self, find: Callable[[], MarkTable]) -> None:
         self._find = find
+        self._table: MarkTable | None = None
+        self._by_pointer: dict[str, Mark] = {}
 
-    @cached_property
+    @property
     def table(self) -> MarkTable:
-        return self._find()
+        if self._table is None:
+            self._table = self._find()
+        return self._table
 
-    @cached_property
+    @property
     def last(self) -> dict[str, Mark]:
         """By pointer; of a repeated key the last one, which is the one that counts."""
-        return dict(self.table)
+        if not self._by_pointer:
+            self._by_pointer = dict(self.table)
+        return self._by_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +227,20 @@ def parse_source(text: str, file: str) -> tuple[Document, ...]:
     return _parse_json(source) if text.lstrip()[:1] == "{" else _parse_yaml(source)
 
 
+def read_text(path: Path | str) -> str:
+    """
+    Read a file.
+
+    Raises:
+        OSError: It cannot be read.
+        SourceError: It is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise SourceError(Position(str(path)), "it is not UTF-8 text") from exc
+
+
 def read_source(path: Path) -> tuple[Document, ...]:
     """
     Read a file and decode it.
@@ -222,11 +249,7 @@ def read_source(path: Path) -> tuple[Document, ...]:
         OSError: The file cannot be read.
         SourceError: See ``parse_source``; or the file is not UTF-8.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise SourceError(Position(str(path)), "it is not UTF-8 text") from exc
-    return parse_source(text, str(path))
+    return parse_source(read_text(path), str(path))
 
 
 def _value_at(document: Document, pointer: str) -> object:

@@ -25,6 +25,7 @@ from spanbridge.stretch.lint.rules import (
     refusals,
     vlan,
 )
+from spanbridge.stretch.lint.stretched import Fleet
 
 PLUGIN_RULES: Final[tuple[Rule[Plugin], ...]] = (
     keys.PLUGIN_RULES
@@ -52,7 +53,7 @@ CLUSTER_RULES: Final[tuple[Rule[Cluster], ...]] = (
 )
 """Asked of the files of one cluster."""
 
-CLUSTERS_RULES: Final[tuple[Rule[Sequence[Cluster]], ...]] = across_rules.CLUSTERS_RULES
+CLUSTERS_RULES: Final[tuple[Rule[Fleet], ...]] = across_rules.CLUSTERS_RULES
 """Asked of all clusters together."""
 
 # Rules ask different subjects; here only their texts matter.

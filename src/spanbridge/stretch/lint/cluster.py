@@ -9,6 +9,7 @@ from spanbridge.kube.collect import ClusterFiles
 from spanbridge.kube.documents import NAD_KIND
 from spanbridge.kube.source import Document
 from spanbridge.stretch.lint.networks import (
+    BridgeReader,
     Broken,
     Network,
     Plugin,
@@ -156,6 +157,7 @@ def is_network_operator(item: Item) -> bool:
 def _networks(
     documents: Sequence[Document], items: Sequence[Item], choice: Choice | None
 ) -> Iterator[Network | Broken]:
+    reader = BridgeReader()
     # A manifest without a configuration means the nodes' own files of its name.
     by_node = choice is not None and any(
         item.kind == NAD_KIND and _is_migration(item, choice) and not any(_config_pointers(item))
@@ -165,11 +167,11 @@ def _networks(
         if is_network(document):
             name = as_text(dig(document.value, "name"))
             migration = choice is not None and by_node and name == choice.network
-            yield read_network(document, migration=migration)
+            yield read_network(document, reader, migration=migration)
     for item in items:
         if item.kind == NAD_KIND or is_network_operator(item):
             migration = item.kind == NAD_KIND and _is_migration(item, choice)
-            yield from networks_in(item, _config_pointers(item), migration=migration)
+            yield from networks_in(item, _config_pointers(item), reader, migration=migration)
 
 
 def read_cluster(files: ClusterFiles) -> Cluster:

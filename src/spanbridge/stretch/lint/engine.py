@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asking every rule, and turning what they find into findings."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from spanbridge.stretch.lint.catalogue import (
 )
 from spanbridge.stretch.lint.cluster import Cluster, read_cluster
 from spanbridge.stretch.lint.registry import Edit, Hit, Rule, Spot
+from spanbridge.stretch.lint.stretched import Fleet, read_fleet
 from spanbridge.stretch.lint.suppressions import Suppressions
 
 
@@ -86,13 +87,13 @@ def lint(files: Iterable[ClusterFiles], *, codes: Iterable[str] = BY_CODE) -> Ve
     for cluster in clusters:
         tell(_hits_of(cluster, wanted), f"cluster {cluster.name}" if cluster.name else "")
     if len(clusters) > 1:
-        tell(_across(clusters, wanted), "")
+        tell(_across(read_fleet(clusters), wanted), "")
     told.sort(key=_order)
     edits = tuple(edit for _, mine in told for edit in mine)
     return Verdict(tuple(finding for finding, _ in told), edits)
 
 
-def _across(clusters: Sequence[Cluster], codes: frozenset[str]) -> Iterator[tuple[Rule[Any], Hit]]:
+def _across(fleet: Fleet, codes: frozenset[str]) -> Iterator[tuple[Rule[Any], Hit]]:
     for rule in CLUSTERS_RULES:
         if rule.code in codes:
-            yield from ((rule, hit) for hit in rule.check(clusters))
+            yield from ((rule, hit) for hit in rule.check(fleet))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CNI configurations as lint sees them: read as far as possible, every fault kept."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -87,6 +88,7 @@ class Network:
         document: Where it stands; the JSON inside of a manifest is a document of its own.
         raw: The whole object.
         plugins: One for a plain configuration.
+        bridge: The bridge plugin among them, if any.
         nad: The manifest that it is in.
         migration: The cluster's migrations go over this network.
     """
@@ -94,6 +96,7 @@ class Network:
     document: Document
     raw: Mapping[str, object]
     plugins: tuple[Plugin, ...]
+    bridge: Plugin | None
     nad: Item | None = None
     migration: bool = False
 
@@ -101,11 +104,6 @@ class Network:
     def is_list(self) -> bool:
         """Whether it is a list of plugins."""
         return "plugins" in self.raw
-
-    @property
-    def bridge(self) -> Plugin | None:
-        """Its bridge plugin, if any."""
-        return next((each for each in self.plugins if each.type in BRIDGE_TYPES), None)
 
     @property
     def name(self) -> str:
@@ -144,7 +142,11 @@ def _mended(raw: dict[str, object], prefix: str, pointer: str) -> dict[str, obje
     return {k: v for k, v in raw.items() if k != key}
 
 
-def read_bridge(root: Node) -> tuple[NetConf | None, tuple[InputError, ...]]:
+Reading = tuple[NetConf | None, tuple[InputError, ...]]
+"""A bridge configuration without what is wrong in it, and what that is."""
+
+
+def read_bridge(root: Node) -> Reading:
     """Read a bridge configuration and find all that its plugin refuses, one after the other."""
     raw = dict(root.raw)
     faults: list[InputError] = []
@@ -162,49 +164,88 @@ def read_bridge(root: Node) -> tuple[NetConf | None, tuple[InputError, ...]]:
     return None, tuple(faults)
 
 
-def _plugin(
-    document: Document, root: Node, raw: Mapping[str, object], *, nad: Item | None, migration: bool
-) -> Plugin:
+class BridgeReader:
+    """
+    Reads bridge configurations, and those that differ in their addresses only once.
+
+    A cluster may have a file for each of its nodes. Of ``ipam`` the bridge plugin reads
+    the type alone, so what it makes of one node's file it makes of the others'.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Reading] = {}
+
+    def read(self, root: Node) -> Reading:
+        """Read one; see ``read_bridge``."""
+        ipam = root.raw.get("ipam")
+        kind = ipam.get("type") if isinstance(ipam, dict) else ipam
+        rest = {key: value for key, value in root.raw.items() if key != "ipam"}
+        if isinstance(ipam, dict) and "type" not in ipam and len(ipam):
+            return read_bridge(root)  # perhaps in other case
+        try:
+            key = json.dumps([root.pointer, type(ipam).__name__, kind, rest])
+        except RecursionError:  # it could just be read, from a shallower stack
+            return read_bridge(root)
+        if key not in self._known:
+            self._known[key] = read_bridge(root)
+        return self._known[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the plugins of one configuration have in common."""
+
+    document: Document
+    nad: Item | None
+    migration: bool
+    reader: BridgeReader
+
+
+def _plugin(frame: _Frame, root: Node, raw: Mapping[str, object]) -> Plugin:
     kind = as_text(root.raw.get("type"))
-    bridge, faults = read_bridge(root) if kind in BRIDGE_TYPES else (None, ())
+    bridge, faults = frame.reader.read(root) if kind in BRIDGE_TYPES else (None, ())
     ipam = read_ipam(root) if isinstance(root.raw.get("ipam"), dict) else LAYER2
-    return Plugin(document, root.pointer, raw, root, kind, nad, migration, bridge, faults, ipam)
+    return Plugin(
+        frame.document,
+        root.pointer,
+        raw,
+        root,
+        kind,
+        frame.nad,
+        frame.migration,
+        bridge,
+        faults,
+        ipam,
+    )
 
 
 def read_network(
-    document: Document, *, nad: Item | None = None, migration: bool = False
+    document: Document, reader: BridgeReader, *, nad: Item | None = None, migration: bool = False
 ) -> Network:
     """Read a document that holds a configuration or a list of them."""
     raw = as_object(document.value)
+    frame = _Frame(document, nad, migration, reader)
     name = as_text(raw.get("name")) or (nad.name if nad else "")
     shared: dict[str, object] = {"name": name} if name else {}
     if "plugins" not in raw:
-        root = Node({**raw, **shared})
-        return Network(
-            document,
-            raw,
-            (_plugin(document, root, raw, nad=nad, migration=migration),),
-            nad,
-            migration,
-        )
+        return _network(frame, raw, (_plugin(frame, Node({**raw, **shared}), raw),))
     if "cniVersion" in raw:
         shared["cniVersion"] = raw["cniVersion"]
     plugins = tuple(
-        _plugin(
-            document,
-            Node({**each, **shared}, f"/plugins/{number}"),
-            each,
-            nad=nad,
-            migration=migration,
-        )
+        _plugin(frame, Node({**each, **shared}, f"/plugins/{number}"), each)
         for number, each in enumerate(as_list(raw["plugins"]))
         if isinstance(each, dict)
     )
-    return Network(document, raw, plugins, nad, migration)
+    return _network(frame, raw, plugins)
+
+
+def _network(frame: _Frame, raw: Mapping[str, object], plugins: tuple[Plugin, ...]) -> Network:
+    bridge = next((each for each in plugins if each.type in BRIDGE_TYPES), None)
+    return Network(frame.document, raw, plugins, bridge, frame.nad, frame.migration)
 
 
 def networks_in(
-    item: Item, pointers: Iterator[str], *, migration: bool
+    item: Item, pointers: Iterator[str], reader: BridgeReader, *, migration: bool
 ) -> Iterator[Network | Broken]:
     """Read the configurations that an object holds as text at ``pointers``."""
     for pointer in pointers:
@@ -214,7 +255,7 @@ def networks_in(
             yield Broken(item, pointer, exc)
             continue
         if isinstance(document.value, dict):
-            yield read_network(document, nad=item, migration=migration)
+            yield read_network(document, reader, nad=item, migration=migration)
         else:
             yield Broken(item, pointer, None)
 

@@ -30,12 +30,26 @@ class Part:
         return self.plugin.conf
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """
+    All clusters.
+
+    Attributes:
+        clusters: In the order in which they were given.
+        networks: Those that stretch over several of them; see ``stretched_networks``.
+    """
+
+    clusters: tuple[Cluster, ...]
+    networks: tuple[tuple[Part, ...], ...]
+
+
 def _part(cluster: Cluster, network: Network) -> Part | None:
     plugin = network.bridge or next(iter(network.plugins), None)
     return Part(cluster, network, plugin) if plugin is not None else None
 
 
-def stretched_networks(clusters: Sequence[Cluster]) -> list[list[Part]]:
+def stretched_networks(clusters: Sequence[Cluster]) -> tuple[tuple[Part, ...], ...]:
     """
     Find the networks that stretch over clusters.
 
@@ -53,4 +67,11 @@ def stretched_networks(clusters: Sequence[Cluster]) -> list[list[Part]]:
             part = _part(cluster, network)
             if part is not None and (network.nad is not None or chosen):
                 groups.setdefault("" if chosen else network.name, []).append(part)
-    return [parts for parts in groups.values() if len({part.cluster.name for part in parts}) > 1]
+    return tuple(
+        tuple(parts) for parts in groups.values() if len({part.cluster.name for part in parts}) > 1
+    )
+
+
+def read_fleet(clusters: Sequence[Cluster]) -> Fleet:
+    """Put clusters side by side."""
+    return Fleet(tuple(clusters), stretched_networks(clusters))

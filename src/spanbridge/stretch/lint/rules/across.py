@@ -11,11 +11,9 @@ from spanbridge.stretch.lint.cluster import HYPERCONVERGED, KUBEVIRT, Cluster
 from spanbridge.stretch.lint.overlaps import Taken, overlaps
 from spanbridge.stretch.lint.pools import Pool
 from spanbridge.stretch.lint.registry import Hit, Spot
-from spanbridge.stretch.lint.stretched import Part, stretched_networks
+from spanbridge.stretch.lint.stretched import Fleet, Part
 
 T = TypeVar("T")
-
-Clusters = Sequence[Cluster]
 
 
 def _usual(parts: Sequence[Part], value: Callable[[Part], T]) -> tuple[Part, T] | None:
@@ -49,9 +47,9 @@ def _first_pool(part: Part) -> Spot:
     return Spot(part.plugin.document, pools[0].pointer) if pools else _at(part, "ipam")
 
 
-def same_addresses(clusters: Clusters) -> Iterator[Hit]:
+def same_addresses(fleet: Fleet) -> Iterator[Hit]:
     """Find addresses that two clusters hand out."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         taken = [
             Taken(pool, part.plugin, part.cluster.name)
             for part in parts
@@ -71,9 +69,9 @@ def _subnets(version: int) -> Callable[[Part], frozenset[Cidr]]:
     )
 
 
-def other_subnet(clusters: Clusters) -> Iterator[Hit]:
+def other_subnet(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters in another subnet."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         for version in (4, 6):
             value = _subnets(version)
             having = [part for part in parts if value(part)]
@@ -93,9 +91,9 @@ def _families(part: Part) -> frozenset[int]:
     return frozenset(pool.subnet.version for pool in part.plugin.ipam.pools)
 
 
-def other_family(clusters: Clusters) -> Iterator[Hit]:
+def other_family(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters without a family of addresses in common."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         having = [part for part in parts if _families(part)]
         for part, mine, model, usual in _others(having, _families):
             if not mine & usual:
@@ -107,9 +105,9 @@ def other_family(clusters: Clusters) -> Iterator[Hit]:
                 )
 
 
-def other_vlan(clusters: Clusters) -> Iterator[Hit]:
+def other_vlan(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters in another VLAN."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         having = [part for part in parts if part.conf is not None]
         for part, mine, model, usual in _others(having, lambda one: one.conf and one.conf.vlan):
             yield Hit(
@@ -124,9 +122,9 @@ def _mtu(part: Part) -> int:
     return part.conf.mtu if part.conf is not None else 0
 
 
-def other_mtu(clusters: Clusters) -> Iterator[Hit]:
+def other_mtu(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters with another MTU."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         having = [part for part in parts if part.conf is not None]
         for part, mine, model, usual in _others(having, _mtu):
             yield Hit(
@@ -141,9 +139,9 @@ def _name(part: Part) -> str:
     return part.network.name
 
 
-def other_name(clusters: Clusters) -> Iterator[Hit]:
+def other_name(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters that call the network otherwise."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         for part, mine, model, usual in _others(parts, _name):
             if part.network.nad is None or model.network.nad is None:
                 continue
@@ -158,9 +156,9 @@ def _gateways(part: Part) -> frozenset[Ip]:
     return frozenset(pool.gateway for pool in part.plugin.ipam.pools if pool.gateway is not None)
 
 
-def other_gateway(clusters: Clusters) -> Iterator[Hit]:
+def other_gateway(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters that name another gateway in the same subnet."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         having = [
             part for part in parts if _gateways(part) and part.plugin.ipam.type != "host-local"
         ]
@@ -174,9 +172,9 @@ def other_gateway(clusters: Clusters) -> Iterator[Hit]:
                 )
 
 
-def foreign_gateway(clusters: Clusters) -> Iterator[Hit]:
+def foreign_gateway(fleet: Fleet) -> Iterator[Hit]:
     """Find gateways of one cluster among the addresses of another."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         owners = {ip: part for part in parts for ip in _gateways(part)
                   if part.plugin.ipam.type != "host-local"}  # fmt: skip
         known = sorted(owners)
@@ -201,9 +199,9 @@ def _ipam(part: Part) -> str:
     return "dhcp" if part.plugin.ipam.type == "dhcp" else "ranges"
 
 
-def mixed_ipam(clusters: Clusters) -> Iterator[Hit]:
+def mixed_ipam(fleet: Fleet) -> Iterator[Hit]:
     """Find DHCP in one cluster and ranges in another."""
-    for parts in stretched_networks(clusters):
+    for parts in fleet.networks:
         having = [part for part in parts if part.plugin.ipam.type]
         for part, _, model, _ in _others(having, _ipam):
             yield Hit(
@@ -214,9 +212,9 @@ def mixed_ipam(clusters: Clusters) -> Iterator[Hit]:
             )
 
 
-def other_encryption(clusters: Clusters) -> Iterator[Hit]:
+def other_encryption(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters without TLS beside clusters with it."""
-    settings = [found for cluster in clusters if (found := _tls(cluster))]
+    settings = [found for cluster in fleet.clusters if (found := _tls(cluster))]
     encrypted = next((each for each in settings if not each[2]), None)
     for _, spot, plain in settings:
         if plain and encrypted is not None:
@@ -233,10 +231,10 @@ def _tls(cluster: Cluster) -> tuple[str, Spot, bool] | None:
     return cluster.name, choice.item.spot(*keys, at_key=plain), plain
 
 
-def gate_in_some(clusters: Clusters) -> Iterator[Hit]:
+def gate_in_some(fleet: Fleet) -> Iterator[Hit]:
     """Find clusters without a migration network beside clusters with one."""
-    chosen = [cluster for cluster in clusters if cluster.migration is not None]
-    for cluster in clusters:
+    chosen = [cluster for cluster in fleet.clusters if cluster.migration is not None]
+    for cluster in fleet.clusters:
         if cluster.migration is None and chosen:
             for item in cluster.items:
                 if item.kind in {HYPERCONVERGED, KUBEVIRT}:
