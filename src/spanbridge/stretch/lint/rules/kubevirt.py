@@ -58,10 +58,12 @@ def closed_gate(cluster: Cluster) -> Iterator[Hit]:
             continue
         keys = ("spec", "featureGates") if item.kind == HYPERCONVERGED_KIND else _GATES
         said = "closes" if state is False else "does not open"
+        # A patch of KubeVirt cannot add to a list, so the gate is opened in another way.
+        patched = item.kind == KUBEVIRT and item.get(*_GATES) is None
         yield Hit(
             f"{item.kind} {said} the gate {_KUBEVIRT_GATE}",
             item.spot(*keys, *([_GATE] if isinstance(item.get(*keys), dict) else [])),
-            severity=Severity.ERROR if state is False else None,
+            severity=Severity.ERROR if state is False else Severity.NOTE if patched else None,
         )
 
 
@@ -114,7 +116,12 @@ def port_is_number(cluster: Cluster) -> Iterator[Hit]:
             edits = replace_value(item.document, spot.pointer, f'"{port}"')
             yield Hit("the port is a number, and KubeVirt wants text", spot, edits=edits)
         elif port is not None and not (isinstance(port, str) and _is_port(port)):
-            yield Hit(f"{port!r} is no port", spot, remedy='write "9185", or another port')
+            yield Hit(
+                f"{port!r} is no port",
+                spot,
+                severity=Severity.WARNING if isinstance(port, str) else None,
+                remedy='write "9185", or another port',
+            )
 
 
 def _is_port(text: str) -> bool:
