@@ -11,7 +11,7 @@ from spanbridge.cli.exits import Exit
 from spanbridge.cli.options import examples, format_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from spanbridge.kube.directory import Change
     from spanbridge.stretch.plan import Plan
@@ -113,13 +113,24 @@ def _show(
         spans = one.all_spans
         shown = ", ".join(str(span) for span in spans[:4]) + (" ..." if len(spans) > 4 else "")
         click.echo(f"{one.cluster.name}: {shown or 'DHCP'} ({one.need} needed)")
-    for note in (*made.notes, *(n for one in made.clusters for n in one.notes)):
+    for note in (*made.notes, *_gathered_notes(made)):
         click.echo(f"note: {note}", err=True)
     for change in changes[:_SHOWN]:
         click.echo(f"{change.kind}: {directory / change.path}")
     if len(changes) > _SHOWN:
         click.echo(f"... and {len(changes) - _SHOWN} more")
     click.echo(_closing(_pending(changes), directory, written=written))
+
+
+def _gathered_notes(made: "Plan") -> "Iterator[str]":
+    """Say once what concerns many clusters."""
+    concerned: dict[str, list[str]] = {}
+    for one in made.clusters:
+        for note in one.notes:
+            concerned.setdefault(note, []).append(one.cluster.name)
+    for note, names in concerned.items():
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        yield f"{', '.join(names[:4])}{more}: {note}"
 
 
 def _closing(pending: "Sequence[Change]", directory: Path, *, written: bool) -> str:

@@ -201,8 +201,8 @@ _KEEP_THE_LOCK: Final = (
 def _overview_steps(plan: Plan) -> list[str]:
     steps = [
         (
-            "Have the VLAN carried by every switch port that a node's uplink is plugged into, with an "
-            f"MTU of at least {plan.intent.mtu}."
+            "Have the VLAN carried by every switch port that a node's uplink is plugged into, with "
+            f"an MTU of at least {plan.intent.mtu}."
         )
     ]
     if plan.dhcp:
