@@ -138,10 +138,10 @@ def apply_changes(directory: Path, changes: Iterable[Change], *, first: str) -> 
     for change in removed:
         _remove(directory, change.path)
     written = [one for one in wanted if one.kind is not ChangeKind.REMOVED]
+    for parent in {(directory / one.path).parent for one in written}:
+        parent.mkdir(parents=True, exist_ok=True)
     for change in sorted(written, key=lambda one: one.path != first):
         path = directory / change.path
-        if change.kind is ChangeKind.NEW:
-            path.parent.mkdir(parents=True, exist_ok=True)
         mode = _SCRIPT_MODE if change.executable else _TEXT_MODE
         content = change.new.encode()
         write_atomic(path, content, mode=mode, durable=change.path == first)

@@ -63,8 +63,10 @@ def bridge_conf(name: str, wiring: Wiring, ipam: Section) -> Section:
 
 
 def render_conf(conf: Section) -> str:
-    """Write a configuration as JSON, as it stands in a manifest and on a node's disk."""
-    return json.dumps(conf, indent=2) + "\n"
+    """Write a configuration as JSON, one key a line, for a manifest or a node's disk."""
+    # By hand, since json.dumps with an indent takes ten times as long, for 100 000 nodes.
+    rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in conf.items())
+    return f"{{\n{rows}\n}}\n"
 
 
 def _of_family(spans: Iterable[Span], subnet: Cidr) -> list[Span]:
