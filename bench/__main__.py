@@ -26,6 +26,7 @@ from bench.contenders import (
     shim_programs,
 )
 from bench.figures import Bench, Case, Target, render_bench
+from bench.growth import growth
 from bench.launch import BenchError
 from spanbridge.testing import sandbox
 
@@ -63,9 +64,11 @@ def _measure(bed: cases.Bed, oneshot: Programs, console: Console) -> Bench:
     found += cases.allocation(bed)
     say("memory of the agent")
     found += cases.memory(bed, RSS)
+    more, points = growth(bed.place, bed.sizes.clusters, bed.sizes.nodes, say)
+    found += more
     say("done")
     references = tuple(each.contender for each in bed.references)
-    return Bench(_machine(), references, launcher_ms, found)
+    return Bench(_machine(), references, launcher_ms, found, points)
 
 
 def _machine() -> dict[str, str]:

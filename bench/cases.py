@@ -19,6 +19,7 @@ from bench.contenders import Programs, running_agent
 from bench.figures import FLOOR, OURS, Case, Spread, Target, spread_of
 from bench.floor import Floor
 from bench.ground import Network, Pod, fill_store, pods, remove_bridge, write_conf
+from bench.growth import CLUSTERS, NODES
 from bench.launch import Run, time_call, time_run, time_runs
 
 WIDTH: Final = 16
@@ -48,6 +49,8 @@ class Sizes:
         starts: Starts of a program, where only its start is timed.
         allocations: Addresses taken at each filling.
         filled: Shares of a /16 that are taken.
+        clusters: Clusters that are planned and linted at a time.
+        nodes: Nodes in each of them.
     """
 
     pods: int = 50
@@ -58,10 +61,21 @@ class Sizes:
     starts: int = 60
     allocations: int = 15
     filled: tuple[float, ...] = FILLED
+    clusters: tuple[int, ...] = CLUSTERS
+    nodes: int = NODES
 
 
 QUICK: Final = Sizes(
-    pods=3, rounds=1, many=4, many_rounds=1, memory=4, starts=3, allocations=2, filled=(0.01,)
+    pods=3,
+    rounds=1,
+    many=4,
+    many_rounds=1,
+    memory=4,
+    starts=3,
+    allocations=2,
+    filled=(0.01,),
+    clusters=(1, 2),
+    nodes=3,
 )
 """Enough to see that everything works."""
 

@@ -3,7 +3,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 
@@ -116,6 +116,24 @@ class Case:
         return None if self.target is None or judged is None else judged <= self.target.at_most
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """
+    What planning and linting so many clusters took.
+
+    Attributes:
+        clusters: How many.
+        plan_s: Seconds of `spanbridge plan`.
+        lint_s: Seconds of `spanbridge lint` over all that was written.
+        resident_mib: MiB that the larger of the two processes held at most.
+    """
+
+    clusters: int
+    plan_s: float
+    lint_s: float
+    resident_mib: float
+
+
 @dataclass(slots=True)
 class Bench:
     """
@@ -126,12 +144,14 @@ class Bench:
         references: The first is the one that ratios are about; may be empty.
         launcher_ms: What starting ``/bin/true`` took: part of every figure of a program.
         cases: In the order of the table.
+        growth: Planning and linting, by the number of clusters; ascending.
     """
 
     machine: dict[str, str]
     references: tuple[Contender, ...]
     launcher_ms: Spread
     cases: list[Case]
+    growth: list[Growth] = field(default_factory=list)
 
     @property
     def reference(self) -> Contender | None:
@@ -147,6 +167,7 @@ def render_bench(bench: Bench) -> dict[str, Any]:
         "references": {each.key: each.label for each in bench.references},
         "launcher_ms": _render_spread(bench.launcher_ms),
         "cases": [_render_case(case, bench) for case in bench.cases],
+        "growth": [asdict(each) for each in bench.growth],
     }
 
 
@@ -164,7 +185,9 @@ def parse_bench(document: dict[str, Any]) -> Bench:
         for each in document["cases"]
     ]
     references = tuple(Contender(*each) for each in document["references"].items())
-    return Bench(document["machine"], references, Spread(**document["launcher_ms"]), cases)
+    growth = [Growth(**each) for each in document.get("growth", [])]
+    launcher_ms = Spread(**document["launcher_ms"])
+    return Bench(document["machine"], references, launcher_ms, cases, growth)
 
 
 def _render_spread(spread: Spread | None) -> dict[str, float] | None:

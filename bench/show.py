@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench.figures import FLOOR, OURS, Bench, Case, Contender, Spread
+from bench.figures import FLOOR, OURS, Bench, Case, Contender, Growth, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,6 +83,7 @@ def tabulate(bench: Bench, console: Console) -> None:
 _COLOURS: Final = {"reference": "#9aa5b1", "ours": "#0b6e99", "floor": "#d6c7a1"}
 _MET, _MISSED, _INK = "#2a7f3f", "#b3261e", "#1f2933"
 _INCHES_A_CASE: Final = 0.62
+_INCHES_GROWTH: Final = 3.4
 
 
 def draw(bench: Bench, path: Path) -> None:
@@ -93,18 +94,23 @@ def draw(bench: Bench, path: Path) -> None:
     shown = [case for case in bench.cases if case.spread(OURS) is not None]
     promised = [case for case in shown if case.ratio(OURS, reference or OURS) is not None]
     height = _INCHES_A_CASE * len(promised) + 2.0
-    figure = Figure(figsize=(13, height), layout="constrained")
-    times, ratios = figure.subplots(1, 2, sharey=True, width_ratios=[5, 4])
+    below = _INCHES_GROWTH if bench.growth else 0.0
+    figure = Figure(figsize=(13, height + below), layout="constrained")
+    halves = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, max(below, 0.01)])
+    upper, lower = halves[:, 0]
+    times, ratios = upper.subplots(1, 2, sharey=True, width_ratios=[5, 4])
     _draw_times(times, bench, promised)
     if reference is not None:
         _draw_ratios(ratios, promised, reference)
+    if bench.growth:
+        _draw_growth(lower.subplots(1, 2), bench.growth)
     facts = ", ".join(f"{name} {value}" for name, value in bench.machine.items())
-    figure.suptitle("Spanbridge beside the reference CNI plugin\n", fontsize=14, color=_INK)
+    upper.suptitle("Spanbridge beside the reference CNI plugin\n", fontsize=14, color=_INK)
     handles, labels = times.get_legend_handles_labels()
-    figure.legend(
+    upper.legend(
         handles, labels, loc="upper center", ncols=3, frameon=False, bbox_to_anchor=(0.5, 0.97)
     )
-    figure.supxlabel(
+    upper.supxlabel(
         f"whole processes, started the same way; {bench.launcher_ms.median:.2f} ms of each is the "
         f"start of any program ({facts})",
         fontsize=8,
@@ -166,6 +172,30 @@ def _draw_ratios(axes: "Axes", shown: Sequence[Case], reference: Contender) -> N
     axes.set_xlabel(f"ratio to {reference.label} (line: middle half; bar: target)")
     axes.xaxis.set_major_formatter("{x:g}")
     _tidy(axes)
+
+
+def _draw_growth(both: "Sequence[Axes]", points: Sequence[Growth]) -> None:
+    """Draw seconds and memory by the number of clusters, beside a straight line to the last."""
+    clusters = [each.clusters for each in points]
+    last = points[-1]
+    lines = [
+        ("plan", [each.plan_s for each in points], _COLOURS["ours"]),
+        ("lint", [each.lint_s for each in points], _COLOURS["floor"]),
+    ]
+    times, memory = both
+    for label, seconds, colour in lines:
+        times.plot([0, last.clusters], [0, seconds[-1]], "--", color="#9aa5b1", linewidth=1)
+        times.plot(clusters, seconds, "o-", color=colour, label=label)
+    times.set_title("plan and lint", fontsize=10)
+    times.set_ylabel("seconds (dashed: linear growth)", fontsize=8)
+    times.legend(frameon=False, fontsize=8)
+    memory.plot(clusters, [each.resident_mib for each in points], "o-", color=_COLOURS["ours"])
+    memory.set_title("resident at most", fontsize=10)
+    memory.set_ylabel("MiB", fontsize=8)
+    for axes in both:
+        axes.set_xlabel("clusters", fontsize=8)
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def _tidy(axes: "Axes") -> None:

@@ -16,6 +16,7 @@ from bench.figures import (
     Bench,
     Case,
     Contender,
+    Growth,
     Spread,
     Target,
     parse_bench,
@@ -70,11 +71,13 @@ def test_a_target_with_a_unit_is_about_the_figure() -> None:
 
 def test_what_was_written_is_read_again() -> None:
     found = case([0.001, 0.002], [0.004, 0.004], Target(0.3))
-    bench = Bench({"kernel": "6"}, (THEIRS,), Spread(1, 1, 1, 3), [found])
+    points = [Growth(10, 1.5, 2.5, 40.25)]
+    bench = Bench({"kernel": "6"}, (THEIRS,), Spread(1, 1, 1, 3), [found], points)
 
     again = parse_bench(json.loads(json.dumps(render_bench(bench))))
 
     assert again.machine == bench.machine
+    assert again.growth == points
     assert again.references == bench.references
     assert again.cases[0].spread(OURS) == found.spread(OURS)
     assert again.cases[0].met(THEIRS) == found.met(THEIRS)

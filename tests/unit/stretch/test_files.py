@@ -161,7 +161,7 @@ def test_policies_reach_control_plane_nodes_and_allow_only_the_vlan(
 def test_an_untagged_network_turns_filtering_off(intent_of: Callable[[str], Intent]) -> None:
     files = render_files(plan_network(intent_of("static, named nodes under NMState")))
     links = [
-        item["spec"]["desiredState"]["interfaces"][1] for _, item in objects(files, "ges.yaml")
+        item["spec"]["desiredState"]["interfaces"][1] for _, item in objects(files, "bridges.yaml")
     ]
 
     assert [link["bridge"]["port"][0]["vlan"] for link in links] == [{}] * 3
