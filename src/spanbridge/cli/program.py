@@ -62,6 +62,11 @@ _COMMANDS: Final = {
     "rule": LazyCommand(
         "spanbridge.cli.lint", "rule", "Explain a rule of lint, with a wrong and a right example."
     ),
+    "uplink": LazyCommand(
+        "spanbridge.cli.uplink",
+        "uplink",
+        "Connect a bridge to the outside: a port, its VLANs, and the way back.",
+    ),
 }
 
 

@@ -21,9 +21,9 @@ from spanbridge.stretch.lint import lint
 from spanbridge.stretch.lint.examples import as_clusters
 from spanbridge.stretch.lint.pools import read_ipam
 from spanbridge.stretch.planner import plan_network
+from spanbridge.testing.crds import NO_CRDS, find_crds
 
 TESTS = Path(__file__).parents[3]
-SAMPLES = TESTS.parent.parent / "shared" / "data" / "crds" / "samples"
 
 
 def errors(findings: tuple[Finding, ...]) -> list[Finding]:
@@ -31,9 +31,10 @@ def errors(findings: tuple[Finding, ...]) -> list[Finding]:
 
 
 def test_samples_of_other_projects_give_no_error() -> None:
-    if not SAMPLES.is_dir():
-        pytest.skip("no samples of Kubernetes objects beside the checkout")
-    files = sorted(SAMPLES.glob("*.yaml"))
+    definitions = find_crds(TESTS.parent)
+    if definitions is None:
+        pytest.skip(NO_CRDS)
+    files = sorted((definitions / "samples").glob("*.yaml"))
 
     assert len(files) >= 3
     for file in files:

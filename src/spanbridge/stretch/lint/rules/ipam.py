@@ -174,6 +174,7 @@ _LAN: Final = """\
 }
 """
 
+_LOCAL: Final = '{"type": %s"%s", "subnet": "10.9.0.0/24"}'
 _EDGE: Final = '{"type": "whereabouts", "range": "10.88.0.0/24", "gateway": %s,\n  "exclude": [%s]}'
 
 PLUGIN_RULES: Final = (
@@ -298,8 +299,10 @@ PLUGIN_RULES: Final = (
         consequence="No program of that name is found: pods stay in ContainerCreating.",
         remedy="write the name of the program",
         check=mistyped_type,
-        wrong=conf(_LAN.replace('"bridge",', '▶"brigde",')),
-        right=conf(_LAN),
+        wrong=conf(
+            _LAN.replace('"br-lan"', '"br-lan",\n  "ipam": ' + _LOCAL % ("▶", "host_local"))
+        ),
+        right=conf(_LAN.replace('"br-lan"', '"br-lan",\n  "ipam": ' + _LOCAL % ("", "host-local"))),
         rows=(7,),
     ),
     Rule(
