@@ -5,6 +5,7 @@ import contextlib
 import difflib
 import gc
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -155,6 +156,8 @@ def _write(clusters: "Iterable[ClusterFiles]", verdict: "Verdict") -> bool:
 
 
 def _paint(text: str, severity: Severity) -> str:
+    if os.environ.get("NO_COLOR"):
+        return text
     return click.style(text, fg=_COLOURS[severity], bold=True)
 
 

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Final
 
 from spanbridge.base.errors import DecodeError
@@ -166,7 +167,8 @@ def _load_json(text: str) -> tuple[object, bool]:
 
     def keep(pairs: list[tuple[str, object]]) -> dict[str, object]:
         nonlocal repeats
-        kept = dict(pairs)
+        # Keys are few and come again in every document.
+        kept = {intern(key): value for key, value in pairs}
         repeats = repeats or len(kept) != len(pairs)
         return kept
 

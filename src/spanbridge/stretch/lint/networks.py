@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spanbridge.base.errors import InputError, SpanbridgeError
+from spanbridge.kube.documents import NAD_KIND
 from spanbridge.kube.source import Document, SourceError, embedded
 from spanbridge.model.netconf import NetConf, parse_netconf
 from spanbridge.model.reader import Node, UnknownKey
@@ -24,6 +25,13 @@ _FAULTS_MAX: Final = 12
 
 _STRETCHING: Final = frozenset({"dhcp", "whereabouts"})
 """Address management that makes sense only where several nodes share the network."""
+
+
+def _name(manifest: Item | None, raw: Mapping[str, object]) -> str:
+    """Name a network as its manifest does; an object that holds several names none of them."""
+    if manifest is not None and manifest.kind == NAD_KIND:
+        return manifest.name
+    return as_text(raw.get("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class Plugin:
     @property
     def label(self) -> str:
         """What to call the network in a message."""
-        return self.nad.name if self.nad else as_text(self.root.raw.get("name")) or "the network"
+        return _name(self.nad, self.root.raw) or "the network"
 
     @property
     def unknown(self) -> tuple[UnknownKey, ...]:
@@ -108,7 +116,7 @@ class Network:
     @property
     def name(self) -> str:
         """Name of the manifest, or of the network."""
-        return self.nad.name if self.nad else as_text(self.raw.get("name"))
+        return _name(self.nad, self.raw)
 
 
 @dataclass(frozen=True, slots=True)

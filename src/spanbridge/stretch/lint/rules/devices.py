@@ -106,6 +106,18 @@ def no_selected_uplink(cluster: Cluster) -> Iterator[Hit]:
                 )
 
 
+def uplink_taken(cluster: Cluster) -> Iterator[Hit]:
+    """Find uplinks in configurations that a policy makes a port of another bridge."""
+    ports = {port.name: bridge.interface for found in cluster.bridges.values() for bridge in found
+             for port in bridge.ports}  # fmt: skip
+    for _, plugin, _ in joined(cluster):
+        conf = plugin.conf
+        master = ports.get(conf.uplink) if conf is not None else None
+        if conf is not None and master is not None and master.name != conf.bridge:
+            message = f"{conf.uplink} is a port of {master.name}, and {conf.bridge} wants it"
+            yield Hit(message, plugin.spot("uplink"), related=(master.policy.spot(*master.keys),))
+
+
 _VLAN_DEVICE: Final = """\
     - %sname: ens2f0.%d
       type: vlan
@@ -201,5 +213,24 @@ CLUSTER_RULES: Final = (
         },
         right={"one.yaml": POLICY},
         rows=(14, 17),
+    ),
+    Rule(
+        code="SB108",
+        name="uplink-taken",
+        severity=Severity.ERROR,
+        summary="The uplink of a configuration is a port of another bridge by policy",
+        consequence="A device has one master: ADD refuses the uplink, and pods stay in"
+        " ContainerCreating.",
+        remedy="name the policy's bridge in the configuration, or another uplink",
+        check=uplink_taken,
+        wrong={
+            "nad.yaml": MANIFEST.replace('"br-mig",', '"br-own", "uplink": ▶"ens2f0",'),
+            "policy.yaml": POLICY,
+        },
+        right={
+            "nad.yaml": MANIFEST.replace('"br-mig",', '"br-mig", "uplink": "ens2f0",'),
+            "policy.yaml": POLICY,
+        },
+        rows=(14, 18),
     ),
 )

@@ -68,7 +68,8 @@ def uplink_lacks_vlan(cluster: Cluster) -> Iterator[Hit]:
                 continue
             key = "vlan" if conf.vlan else "vlanTrunk"
             for port in bridge.ports:
-                if not _carries(port, conf):
+                # The plugin allows its VLANs on the uplink that it is told.
+                if port.name != conf.uplink and not _carries(port, conf):
                     vlans = conf.vlan or ", ".join(map(str, conf.trunk or ()))
                     yield Hit(
                         f"{port.name} does not carry VLAN {vlans} of {plugin.label}",
