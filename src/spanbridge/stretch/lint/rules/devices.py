@@ -112,8 +112,10 @@ def uplink_taken(cluster: Cluster) -> Iterator[Hit]:
              for port in bridge.ports}  # fmt: skip
     for _, plugin, _ in joined(cluster):
         conf = plugin.conf
-        master = ports.get(conf.uplink) if conf is not None else None
-        if conf is not None and master is not None and master.name != conf.bridge:
+        if conf is None or conf.uplink is None:
+            continue
+        master = ports.get(conf.uplink)
+        if master is not None and master.name != conf.bridge:
             message = f"{conf.uplink} is a port of {master.name}, and {conf.bridge} wants it"
             yield Hit(message, plugin.spot("uplink"), related=(master.policy.spot(*master.keys),))
 

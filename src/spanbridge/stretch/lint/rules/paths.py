@@ -29,8 +29,8 @@ def joined(cluster: Cluster) -> Iterator[tuple[Network, Plugin, list[Bridge]]]:
         conf = plugin.conf if plugin is not None else None
         if plugin is None or conf is None:
             continue
-        like = (conf.bridge, conf.vlan, conf.trunk, conf.mtu, network.migration, plugin.stretched,
-                network.nad is None)  # fmt: skip
+        wires = (conf.bridge, conf.vlan, conf.trunk, conf.mtu, conf.uplink)
+        like = (wires, network.migration, plugin.stretched, network.nad is None)
         if like not in seen:
             seen.add(like)
             yield network, plugin, cluster.bridges.get(conf.bridge, [])
