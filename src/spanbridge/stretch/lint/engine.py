@@ -39,13 +39,16 @@ def _hits_of(cluster: Cluster, codes: frozenset[str]) -> Iterator[tuple[Rule[Any
     network_rules = [rule for rule in NETWORK_RULES if rule.code in codes]
     for network in cluster.networks:
         for rule in network_rules:
-            yield from ((rule, hit) for hit in rule.check(network))
+            for hit in rule.check(network):
+                yield rule, hit
         for plugin in network.plugins:
             for each in plugin_rules:
-                yield from ((each, hit) for hit in each.check(plugin))
+                for hit in each.check(plugin):
+                    yield each, hit
     for one in CLUSTER_RULES:
         if one.code in codes:
-            yield from ((one, hit) for hit in one.check(cluster))
+            for hit in one.check(cluster):
+                yield one, hit
 
 
 def _finding(rule: Rule[Any], hit: Hit, subject: str) -> Finding:
@@ -96,4 +99,5 @@ def lint(files: Iterable[ClusterFiles], *, codes: Iterable[str] = BY_CODE) -> Ve
 def _across(fleet: Fleet, codes: frozenset[str]) -> Iterator[tuple[Rule[Any], Hit]]:
     for rule in CLUSTERS_RULES:
         if rule.code in codes:
-            yield from ((rule, hit) for hit in rule.check(fleet))
+            for hit in rule.check(fleet):
+                yield rule, hit
