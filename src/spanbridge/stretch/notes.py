@@ -11,7 +11,7 @@ def plan_notes(intent: Intent, *, tight: bool, retired: Blocks) -> tuple[str, ..
     found = []
     if tight:
         found.append(
-            "The subnet has no room for growth: new blocks hold what is needed today and no more. "
+            "The subnet has no room for growth: it holds what is needed today and little more. "
             "A larger subnet around this one moves nothing."
         )
     if retired:

@@ -234,24 +234,43 @@ def _free(intent: Intent, subnet: Cidr, kept: Lock) -> tuple[Span, ...]:
 
 
 def _fill(intent: Intent, kept: Lock) -> tuple[dict[str, tuple[Span, ...]], bool]:
-    """Give out blocks, without room for growth where there is none; tell so."""
+    """Give out blocks; tell whether the room for growth that all want is not there."""
     demands = _demands(intent)
     families: dict[int, dict[str, tuple[Span, ...]]] = {}
     tight = False
     for subnet in intent.subnets:
-        shortage, held = _fill_family(intent, subnet, kept, demands, growth=True)
-        if shortage:
-            tight = True
-            shortage, held = _fill_family(intent, subnet, kept, demands, growth=False)
-        if shortage:
-            raise _no_room(intent, subnet, kept, demands=demands, shortage=shortage)
-        families[subnet.version] = held
+        found = _fill_family(intent, subnet, kept, demands, growth=True)
+        if found.shortage:
+            found = _fill_family(intent, subnet, kept, demands, growth=False)
+        if found.shortage:
+            raise _no_room(intent, subnet, kept, demands=demands, shortage=found.shortage)
+        families[subnet.version] = found.held
+        # By what is there now, not by how it came about: the next plan has to say the same.
+        tight = tight or _unmet(intent, demands, found.held) > found.left
     return _join(families, kept, demands), tight
+
+
+def _unmet(intent: Intent, demands: list[Demand], held: dict[str, tuple[Span, ...]]) -> int:
+    """Count the addresses that holders still want, for growth."""
+    reserved = _reserved(intent)
+    return sum(
+        max(0, demand.want - sum(span.size for span in subtract(held[demand.holder], reserved)))
+        for demand in demands
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """One family: who has what, what is left, and who went away empty."""
+
+    held: dict[str, tuple[Span, ...]]
+    left: int
+    shortage: Shortage | None
 
 
 def _fill_family(
     intent: Intent, subnet: Cidr, kept: Lock, demands: list[Demand], *, growth: bool
-) -> tuple[Shortage | None, dict[str, tuple[Span, ...]]]:
+) -> _Filled:
     held = {
         holder: own
         for holder, spans in kept.blocks.items()
@@ -259,7 +278,8 @@ def _fill_family(
     }
     free = FreeAddresses(_free(intent, subnet, kept))
     reserved = tuple(span for span in _reserved(intent) if span.version == subnet.version)
-    return allocate(free, demands, held=held, reserved=reserved, growth=growth), held
+    shortage = allocate(free, demands, held=held, reserved=reserved, growth=growth)
+    return _Filled(held, free.left, shortage)
 
 
 def _join(
@@ -293,10 +313,9 @@ def _larger_subnet(intent: Intent, subnet: Cidr, kept: Lock, demands: list[Deman
     """Find the smallest network around ``subnet`` in which everything fits where it is."""
     for length in range(subnet.prefix_length - 1, _LENGTH_MIN[subnet.version] - 1, -1):
         larger = Cidr(subnet.ip, length).network
-        shortage, _ = _fill_family(intent, larger, kept, demands, growth=False)
-        if shortage is None:
-            roomy, _ = _fill_family(intent, larger, kept, demands, growth=True)
-            growth = "with" if roomy is None else "without"
+        if _fill_family(intent, larger, kept, demands, growth=False).shortage is None:
+            roomy = _fill_family(intent, larger, kept, demands, growth=True)
+            growth = "without" if roomy.shortage else "with"
             return f"{larger} would hold them all, {growth} room for growth"
     return ""
 

@@ -103,6 +103,13 @@ def test_the_proposed_subnet_does_hold_them_all(intent_of: IntentOf) -> None:
     assert "no room for growth" in plan.notes[0]
 
 
+def test_a_plan_without_room_for_growth_is_the_same_when_made_again(intent_of: IntentOf) -> None:
+    intent = intent_of(spec(f"east, {pool(9)}", f"west, {pool(9)}", subnet="10.88.0.0/27"))
+    first = plan_network(intent)
+
+    assert plan_network(intent, first.lock) == first
+
+
 def test_a_cluster_that_grows_keeps_its_addresses_and_gets_more(intent_of: IntentOf) -> None:
     before = plan_network(intent_of(spec(f"east, {pool(2)}", f"west, {pool(2)}")))
     after = plan_network(intent_of(spec(f"east, {pool(20)}", f"west, {pool(2)}")), before.lock)
