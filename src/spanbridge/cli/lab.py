@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from spanbridge.agent.client import ask
 from spanbridge.cli.exits import Exit
@@ -29,6 +30,7 @@ from spanbridge.lab.lifecycle import down as take_down
 from spanbridge.lab.lifecycle import open_lab, require_usable, temporary_lab
 from spanbridge.lab.lifecycle import up as bring_up
 from spanbridge.lab.place import STATE_DIR, Place, changing_alone
+from spanbridge.lab.planned import read_planned
 from spanbridge.lab.proofs import Restart
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.status import observe_lab, render_status
@@ -38,6 +40,7 @@ from spanbridge.lab.verify import verify_lab
 
 _Command = Callable[..., Any]
 _DEFAULTS: Final = LabParameters()
+_PLAN_DIR: Final = "spanbridge.lab.plan"
 
 
 class _Names(click.ParamType[tuple[str, ...]]):
@@ -99,10 +102,17 @@ def _planned(command: _Command) -> _Command:
         help="Who hands out addresses: a DHCP server on the VLAN, or each node from its part of "
         "the subnet.  [default: dhcp; with --bin-dir host-local]",
     )
+    @click.option(
+        "--plan",
+        "plan_dir",
+        type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+        help="Build it from what `spanbridge plan -o DIR` wrote, which says all the rest; --nodes "
+        "counts where the plan names no nodes.",
+    )
     @_bin_dir
     @_state_dir
     @functools.wraps(command)
-    def with_parameters(
+    def with_parameters(  # noqa: PLR0913  # one argument each option
         *,
         clusters: tuple[str, ...],
         nodes: int,
@@ -110,14 +120,27 @@ def _planned(command: _Command) -> _Command:
         subnet: str,
         mtu: int,
         ipam: str | None,
+        plan_dir: Path | None,
         **others: object,
     ) -> object:
+        if plan_dir is not None:
+            return command(parameters=_read_plan(plan_dir, nodes), **others)
         usual = IpamKind.HOST_LOCAL if others["bin_dir"] else IpamKind.DHCP
         kind = IpamKind(ipam) if ipam else usual
         parameters = LabParameters(clusters, nodes, vlan=vlan, subnet=subnet, mtu=mtu, ipam=kind)
         return command(parameters=parameters, **others)
 
     return with_parameters
+
+
+def _read_plan(directory: Path, nodes: int) -> LabParameters:
+    """Read a plan; what it says cannot be said once more."""
+    context = click.get_current_context()
+    for name in ("clusters", "vlan", "subnet", "mtu", "ipam"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--plan says what --{name} would")
+    context.meta[_PLAN_DIR] = directory
+    return read_planned(directory, nodes=nodes)
 
 
 @click.group(
@@ -139,7 +162,11 @@ def lab() -> None:
 
 
 @lab.command(
-    epilog=examples("sudo spanbridge lab up", "sudo spanbridge lab up --nodes 4 --mtu 9000")
+    epilog=examples(
+        "sudo spanbridge lab up",
+        "sudo spanbridge lab up --nodes 4 --mtu 9000",
+        "sudo spanbridge lab up --plan plan",
+    )
 )
 @_planned
 def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None:
@@ -283,6 +310,10 @@ def _changing() -> Iterator[Steps]:
 
 def _render_words(parameters: LabParameters, place: Place, bin_dir: Path | None) -> list[str]:
     """Write the command line of the same demo."""
+    if directory := click.get_current_context().meta.get(_PLAN_DIR):
+        words = ["lab", "demo", "--plan", str(directory), "--nodes", str(parameters.nodes)]
+        words += ["--state-dir", str(place.directory)]
+        return words + (["--bin-dir", str(bin_dir)] if bin_dir else [])
     words = ["lab", "demo", "--clusters", ",".join(parameters.clusters)]
     words += ["--nodes", str(parameters.nodes), "--vlan", str(parameters.vlan)]
     words += ["--subnet", parameters.subnet, "--mtu", str(parameters.mtu)]

@@ -32,9 +32,11 @@ def view_plan(runtime: Runtime) -> list[Text]:
         f" {len(lab.nodes)} nodes on a switch that trunks VLANs; on each a bridge{agent} and a pod"
     )
     title = _title(f"Lab: {describe(lab.parameters)}, MTU {lab.mtu}")
-    if lab.dhcp is None:
+    config = lab.nodes[0].handler.config
+    if lab.dhcp is None and not config:
         return [title, Text(made), Text()]
-    printed = textwrap.wrap(json.dumps(render_example(lab, lab.vlan)), _JSON_COLUMNS)
+    shown = json.loads(config) if config else render_example(lab, lab.vlan)
+    printed = textwrap.wrap(json.dumps(shown), _JSON_COLUMNS)
     network = [Text(f"   {line}", style="cyan") for line in printed]
     return [title, Text(f"{made} of this network:"), *network, Text()]
 

@@ -6,10 +6,14 @@ All of it lives in network namespaces of our prefix: the machine's own namespace
 never entered and no link passes through it.
 """
 
+import subprocess
+import sys
 from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.base.names import IfIndex, IfName
+from spanbridge.lab.agents import render_directories
+from spanbridge.lab.place import Place
 from spanbridge.lab.topology import (
     DHCP_LINK,
     DHCP_NETNS,
@@ -17,8 +21,6 @@ from spanbridge.lab.topology import (
     FABRIC_BRIDGE,
     FABRIC_NETNS,
     NETNS_PREFIX,
-    NODE_BRIDGE,
-    UPLINK,
     DhcpServer,
     Lab,
     Node,
@@ -42,6 +44,10 @@ from spanbridge.rtnl import (
 LINK_WAIT_S: Final = 30.0
 """Time for a link to come up: at once as a rule, later when the kernel is emulated."""
 
+COMMAND_WAIT_S: Final = 120.0
+"""Time for a command on a node: half a second, in an emulated guest many times that."""
+
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_VLAN: Final = (1, 1)
 _FABRIC_VLANS: Final = (2, 4094)
 
@@ -60,30 +66,70 @@ def build_fabric(lab: Lab) -> None:
 
 
 def build_node(lab: Lab, node: Node) -> None:
-    """Make a node, its uplink to a trunk port of the fabric, and the bridge an admin would make."""
+    """
+    Make a node, its uplink to a trunk port of the fabric, and the bridge an admin would make.
+
+    Where a plan has a command or the plugin make the bridge, the uplink is left alone.
+    """
     create_named_netns(node.netns)
+    uplink = IfName(node.wiring.uplink)
+    planned = lab.parameters.planned is not None
     with NetNs.open(FABRIC_NETNS) as fabric, NetNs.open(node.netns) as inside:
         port = IfName(node.name)
-        _make_cable(lab, fabric, port, to=(inside, UPLINK))
+        _make_cable(lab, fabric, port, to=(inside, uplink))
         with Rtnl.open(fabric) as rtnl:
             made = _link(rtnl, port)
             rtnl.request(add_vlans(made.index, [_FABRIC_VLANS]), set_link(made.index, up=True))
         # As NetworkManager leaves a bridge port: the uplink speaks for others, never for itself.
-        inside.write_sysctls([(f"net/ipv6/conf/{UPLINK}/disable_ipv6", "1")])
+        inside.write_sysctls([(f"net/ipv6/conf/{uplink}/disable_ipv6", "1")])
         with Rtnl.open(inside) as rtnl:
-            rtnl.request(new_bridge(NODE_BRIDGE, vlan_filtering=True))
-            bridge = _link(rtnl, NODE_BRIDGE)
-            uplink = _link(rtnl, UPLINK)
-            rtnl.request(
-                set_link(bridge.index, mtu=lab.mtu),
-                set_link(uplink.index, master=bridge.index),
-                del_vlans(uplink.index, [_DEFAULT_VLAN]),
-                add_vlans(uplink.index, [(lab.vlan, lab.vlan)]),
-                set_link("lo", up=True),
-                set_link(bridge.index, up=True),
-                set_link(uplink.index, up=True),
+            rtnl.request(set_link("lo", up=True))
+            if not planned:
+                _make_bridge(rtnl, node, mtu=lab.mtu, vlans=(lab.vlan,))
+            elif node.wiring.vlans:
+                _make_bridge(rtnl, node, mtu=node.wiring.mtu, vlans=node.wiring.vlans)
+
+
+def _make_bridge(rtnl: Rtnl, node: Node, *, mtu: int, vlans: tuple[int, ...]) -> None:
+    """Do what an administrator does, or NMState with a policy."""
+    rtnl.request(new_bridge(IfName(node.wiring.bridge), vlan_filtering=True))
+    bridge = _link(rtnl, IfName(node.wiring.bridge))
+    uplink = _link(rtnl, IfName(node.wiring.uplink))
+    rtnl.request(
+        set_link(bridge.index, mtu=mtu),
+        set_link(uplink.index, master=bridge.index, mtu=mtu),
+        del_vlans(uplink.index, [_DEFAULT_VLAN]),
+        add_vlans(uplink.index, [(vlan, vlan) for vlan in vlans]),
+        set_link(bridge.index, up=True),
+        set_link(uplink.index, up=True),
+    )
+    _await_forwarding(rtnl, uplink.index, f"{uplink.name} of {node.name}")
+
+
+def prepare_node(place: Place, node: Node) -> None:
+    """
+    Run the command that a plan prepares a node with.
+
+    Raises:
+        NodeError: It failed; its own words are passed on.
+    """
+    # The nodes share this machine's disk, where nothing may be kept for the next boot.
+    words = [sys.executable, "-m", "spanbridge.cli", *node.wiring.command, "--persist", "none"]
+    environment = {"PATH": _PATH, "LANG": "C.UTF-8", **render_directories(place, node)}
+    with NetNs.open(node.netns) as netns:
+        done = netns.run(
+            lambda: subprocess.run(
+                words,
+                env=environment,
+                cwd="/",
+                capture_output=True,
+                text=True,
+                timeout=COMMAND_WAIT_S,
+                check=False,
             )
-            _await_forwarding(rtnl, uplink.index, f"{UPLINK} of {node.name}")
+        )
+    if done.returncode:
+        raise NodeError(f"cannot prepare {node.name}: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def build_dhcp(lab: Lab, server: DhcpServer) -> None:

@@ -5,6 +5,7 @@ The lab's DHCP server: a real dnsmasq on an access port of the fabric, in the VL
 What it knows is read from its own lease file and its own log.
 """
 
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -55,6 +56,11 @@ class Dnsmasq:
         """What it has given."""
         return self.place.dhcp_dir / "dnsmasq.leases"
 
+    @property
+    def conf_file(self) -> Path:
+        """Its configuration, where a plan made it."""
+        return self.place.dhcp_dir / "dnsmasq.conf"
+
     def leases(self) -> tuple[DhcpLease, ...]:
         """Read what it has given and not been given back."""
         try:
@@ -103,6 +109,12 @@ def render_command(lab: Lab, server: Dnsmasq, *, program: str = "dnsmasq") -> li
     """
     if lab.dhcp is None:
         raise NodeError("cannot start a DHCP server: the nodes hand out the addresses")
+    planned = lab.parameters.planned
+    if planned is not None:
+        return [
+            *(program, "--no-daemon", f"--conf-file={server.conf_file}", "--pid-file="),
+            *(f"--interface={DHCP_LINK}", "--no-ping", "--log-facility=-"),
+        ]
     pool, mask = lab.dhcp.pool, lab.subnet.netmask
     return [
         # This mode also keeps it from changing users: a user namespace has but one.
@@ -131,6 +143,12 @@ def start_dnsmasq(lab: Lab, place: Place) -> None:
             hint="run `make setup` as root, or use --ipam host-local",
         )
     server = Dnsmasq(place)
+    if lab.parameters.planned is not None:
+        # As planned, but for the lease file: that would lie on this machine's own disk.
+        own = f"dhcp-leasefile={server.lease_file}"
+        text = re.sub(r"(?m)^dhcp-leasefile=.*$", own, lab.parameters.planned.dnsmasq)
+        place.dhcp_dir.mkdir(parents=True, exist_ok=True)
+        server.conf_file.write_text(text)
     started = _starts(server)
     launch(server.daemon, render_command(lab, server, program=program), env={"PATH": _PATH})
     await_ready(server.daemon, lambda: _starts(server) > started)

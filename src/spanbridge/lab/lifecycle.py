@@ -22,6 +22,7 @@ from spanbridge.lab.build import (
     build_node,
     build_pod,
     find_netns,
+    prepare_node,
     release_netns,
 )
 from spanbridge.lab.daemons import find_daemon
@@ -155,6 +156,11 @@ def _build(lab: Lab, place: Place, *, bin_dir: Path | None, step: Step) -> Runti
     for node in lab.nodes:
         build_node(lab, node)
         build_pod(node.handler)
+    prepared = [node for node in lab.nodes if node.wiring.command]
+    if prepared:
+        step("preparing the nodes with spanbridge uplink ensure, as planned")
+        for node in prepared:
+            prepare_node(place, node)
     _start_daemons(runtime, step)
     step("attaching migration0 to every virt-handler with CNI ADD")
     on_each(lambda each: runtime.add(*each), lab.attachments())
@@ -200,6 +206,9 @@ def is_up(record: Record) -> bool:
 def describe(parameters: LabParameters) -> str:
     """Say in one line what a lab is made of."""
     clusters = " and ".join(parameters.clusters)
+    if parameters.planned is not None:
+        count = len(parameters.planned.nodes)
+        return f"{clusters}, {count} nodes, VLAN {parameters.vlan}, {parameters.subnet}, as planned"
     nodes = f"{parameters.nodes} node{'s' if parameters.nodes > 1 else ''} each"
     addresses = f"{parameters.subnet} by {parameters.ipam}"
     return f"{clusters}, {nodes}, VLAN {parameters.vlan}, {addresses}"
@@ -298,8 +307,8 @@ def _detach(place: Place) -> tuple[int, tuple[str, ...]]:
 
 
 def _reservations(place: Place) -> Iterator[Path]:
-    """Find the address reservations on all nodes: host-local names a file after each address."""
-    for file in place.directory.glob("nodes/*/networks/*/*"):
+    """Find the address reservations of all nodes and clusters: a file is named after each."""
+    for file in place.directory.glob("*/*/networks/*/*"):
         try:
             ipaddress.ip_address(file.name)
         except ValueError:

@@ -14,10 +14,19 @@ from typing import Any, Final
 
 from spanbridge.base.errors import InputError, NodeError
 from spanbridge.base.files import write_atomic
-from spanbridge.lab.topology import IpamKind, LabParameters, Node, Pod, plan_lab
+from spanbridge.lab.topology import (
+    IpamKind,
+    LabParameters,
+    Node,
+    PlannedLab,
+    PlannedNode,
+    Pod,
+    Wiring,
+    plan_lab,
+)
 
 STATE_DIR: Final = Path("/run/spanbridge-lab")
-_RECORD_VERSION: Final = 2
+_RECORD_VERSION: Final = 3
 # An abstract name: bound to the machine's network namespace, gone with its holder.
 _LOCK_NAME: Final = b"\0spanbridge-lab"
 _CREDENTIALS: Final = struct.Struct("@iII")
@@ -58,6 +67,10 @@ class Place:
     def node_dir(self, node: Node) -> Path:
         """Stand for the node's own disk: what a CNI program writes on one node, no other sees."""
         return self.directory / "nodes" / node.name
+
+    def cluster_dir(self, node: Node) -> Path:
+        """Stand for what a cluster's API server keeps: all nodes of the cluster see it."""
+        return self.directory / "clusters" / node.cluster
 
     def result_file(self, pod: Pod) -> Path:
         """Tell where the runtime keeps the result of ADD, for CHECK and DEL."""
@@ -109,6 +122,7 @@ def _parse_compact(document: dict[str, Any]) -> Record | None:
     parameters = dict(document["parameters"])
     parameters["clusters"] = tuple(parameters["clusters"])
     parameters["ipam"] = IpamKind(parameters["ipam"])
+    parameters["planned"] = _parse_planned(parameters["planned"])
     chosen = LabParameters(**parameters)
     plan_lab(chosen)  # what cannot be planned is no record of ours
     return Record(
@@ -116,6 +130,19 @@ def _parse_compact(document: dict[str, Any]) -> Record | None:
         bin_dir=Path(document["bin_dir"]),
         complete=document["complete"] is True,
     )
+
+
+def _parse_planned(document: dict[str, Any] | None) -> PlannedLab | None:
+    if document is None:
+        return None
+    nodes = tuple(_parse_planned_node(each) for each in document["nodes"])
+    return PlannedLab(**document | {"nodes": nodes, "pool": tuple(document["pool"])})
+
+
+def _parse_planned_node(document: dict[str, Any]) -> PlannedNode:
+    wiring = dict(document["wiring"])
+    lists = {key: tuple(wiring[key]) for key in ("vlans", "command")}
+    return PlannedNode(**document | {"wiring": Wiring(**wiring | lists)})
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.lab.agents import render_directories
 from spanbridge.lab.place import Place
+from spanbridge.lab.planned import render_host_local
 from spanbridge.lab.topology import MTU_DEFAULT, NODE_BRIDGE, POD_INTERFACE, Lab, Node, Pod
 from spanbridge.rtnl import NetNs
 
@@ -65,7 +66,7 @@ def render_network(lab: Lab, pod: Pod, *, ipam_dir: Path) -> dict[str, object]:
         "cniVersion": CNI_VERSION,
         "name": pod.network,
         "type": "bridge",
-        "bridge": NODE_BRIDGE,
+        "bridge": pod.bridge,
         "mtu": lab.mtu,
         "ipam": {
             "type": "host-local",
@@ -176,7 +177,17 @@ class Runtime:
         self.place.result_file(pod).unlink(missing_ok=True)
 
     def _network(self, node: Node, pod: Pod) -> dict[str, object]:
-        return render_network(self.lab, pod, ipam_dir=self.place.node_dir(node) / "networks")
+        ipam_dir = self.place.node_dir(node) / "networks"
+        if not pod.config:
+            return render_network(self.lab, pod, ipam_dir=ipam_dir)
+        network: dict[str, object] = json.loads(pod.config)
+        return network | {"ipam": self._planned_ipam(node, pod)}
+
+    def _planned_ipam(self, node: Node, pod: Pod) -> dict[str, object]:
+        ipam: dict[str, Any] = json.loads(pod.config)["ipam"]
+        shared = ipam["type"] == "whereabouts"
+        home = self.place.cluster_dir(node) if shared else self.place.node_dir(node)
+        return render_host_local(ipam, str(home / "networks"))
 
     def _result(self, pod: Pod) -> object | None:
         try:

@@ -22,9 +22,7 @@ from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import (
     DHCP_NETNS,
     FABRIC_NETNS,
-    NODE_BRIDGE,
     POD_INTERFACE,
-    UPLINK,
     Lab,
     Node,
     Pod,
@@ -293,7 +291,7 @@ def _observe_node(node: Node, there: frozenset[str], trunk: PortStatus | None) -
     if node.netns in there:
         ports = _ports(node.netns)
         with NetNs.open(node.netns) as netns, Rtnl.open(netns) as rtnl:
-            bridge = rtnl.link(NODE_BRIDGE)
+            bridge = rtnl.link(IfName(node.wiring.bridge))
             by_index = {link.index: link.name for link in rtnl.links()}
     return NodeStatus(
         name=node.name,
@@ -301,7 +299,7 @@ def _observe_node(node: Node, there: frozenset[str], trunk: PortStatus | None) -
         netns=node.netns,
         bridge=bridge.name if bridge is not None and bridge.bridge is not None else "",
         vlan_filtering=bool(bridge and bridge.bridge and bridge.bridge.vlan_filtering),
-        uplink=ports.get(UPLINK),
+        uplink=ports.get(node.wiring.uplink),
         trunk=trunk,
         handler=_observe_pod(node.handler, there, ports, by_index),
     )

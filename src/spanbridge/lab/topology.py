@@ -10,9 +10,10 @@ directory. So cleaning up needs no record of what was done.
 import enum
 import hashlib
 import ipaddress
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from spanbridge.base.errors import InputError
@@ -70,6 +71,63 @@ class AddressRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Wiring:
+    """
+    How a node's bridge comes to its uplink.
+
+    Attributes:
+        bridge: Name of the bridge.
+        uplink: Name of the device that leads to the fabric.
+        mtu: Of both, in bytes; 0 is the lab's.
+        vlans: What the uplink carries, as an administrator or NMState sets it; empty where
+            a command or the plugin does.
+        command: Words after ``spanbridge`` that prepare the node; empty without them.
+    """
+
+    bridge: str = NODE_BRIDGE
+    uplink: str = UPLINK
+    mtu: int = 0
+    vlans: tuple[int, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """
+    A node as the files of a plan have it.
+
+    Attributes:
+        cluster: Its cluster.
+        config: Network configuration for its pods, JSON.
+        wiring: How it is prepared.
+    """
+
+    cluster: str
+    config: str
+    wiring: Wiring
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLab:
+    """
+    What the files of a plan say.
+
+    Attributes:
+        nodes: Cluster by cluster.
+        outsider: An address that they give to nobody, for the negative proof.
+        dnsmasq: Configuration of the DHCP server; empty without one.
+        server: Its address.
+        pool: First and last address that it hands out.
+    """
+
+    nodes: tuple[PlannedNode, ...]
+    outsider: str
+    dnsmasq: str = ""
+    server: str = ""
+    pool: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """
     A pod on a node, attached to one network.
@@ -81,6 +139,8 @@ class Pod:
         network: Name of the network.
         vlan: VLAN in the network's configuration; None leaves the key out.
         addresses: What the network hands out on this node, to nobody else.
+        bridge: The bridge that it is attached to.
+        config: Network configuration from a plan, JSON; empty where the lab makes one.
     """
 
     name: str
@@ -89,6 +149,8 @@ class Pod:
     network: str
     vlan: VlanId | None
     addresses: AddressRange
+    bridge: str = NODE_BRIDGE
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +163,14 @@ class Node:
         cluster: Name of its cluster.
         netns: Name of its network namespace.
         handler: Its virt-handler.
+        wiring: How its bridge comes to its uplink.
     """
 
     name: str
     cluster: str
     netns: str
     handler: Pod
+    wiring: Wiring = Wiring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +209,7 @@ class LabParameters:
         subnet: Subnet of the migration network, IPv4.
         mtu: MTU of fabric, bridges and pods, in bytes.
         ipam: Who hands out addresses.
+        planned: What `spanbridge plan` wrote, where the lab is built from that.
     """
 
     clusters: tuple[str, ...] = ("east", "west")
@@ -153,6 +218,7 @@ class LabParameters:
     subnet: str = "10.88.0.0/24"
     mtu: int = MTU_DEFAULT
     ipam: IpamKind = IpamKind.DHCP
+    planned: PlannedLab | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +252,11 @@ class Lab:
         return tuple(node for cluster in self.clusters for node in cluster.nodes)
 
     @property
+    def has_gateway(self) -> bool:
+        """Whether every node has the gateway's address: a plan has it on none."""
+        return self.dhcp is not None and self.parameters.planned is None
+
+    @property
     def outsider_node(self) -> Node:
         """Where the pod of the negative proof runs: beside a virt-handler, on its bridge."""
         return self.nodes[0]
@@ -202,6 +273,8 @@ def plan_lab(parameters: LabParameters) -> Lab:
     Raises:
         InputError: A parameter cannot be used; the message says what to give instead.
     """
+    if parameters.planned is not None:
+        return _plan_planned(parameters, parameters.planned)
     _check_clusters(parameters.clusters)
     _check_number("--nodes", parameters.nodes, 1, NODES_MAX // len(parameters.clusters))
     _check_number("--vlan", parameters.vlan, 2, VLAN_MAX)
@@ -236,6 +309,52 @@ def plan_lab(parameters: LabParameters) -> Lab:
         dhcp=_plan_dhcp(subnet, slices) if parameters.ipam is IpamKind.DHCP else None,
         outsider=_outsider(nodes[0].name, last),
     )
+
+
+def _plan_planned(parameters: LabParameters, planned: PlannedLab) -> Lab:
+    """Plan the lab that the files of a plan describe."""
+    _check_clusters(parameters.clusters)
+    _check_number("VLAN", parameters.vlan, 2, VLAN_MAX)
+    _check_number("MTU", parameters.mtu, MTU_MIN, MTU_MAX)
+    _check_number("the number of nodes", len(planned.nodes), NODES_MIN, NODES_MAX)
+    subnet, outsider = _parse_subnet(parameters.subnet), ipaddress.IPv4Address(planned.outsider)
+    nodes: list[Node] = []
+    for each in planned.nodes:
+        number = 1 + sum(node.cluster == each.cluster for node in nodes)
+        nodes.append(_planned_node(each, f"{each.cluster}-{number}", parameters.vlan, subnet))
+    return Lab(
+        parameters=parameters,
+        clusters=tuple(
+            Cluster(name, tuple(node for node in nodes if node.cluster == name))
+            for name in parameters.clusters
+        ),
+        vlan=VlanId(parameters.vlan),
+        subnet=subnet,
+        gateway=subnet[1],
+        mtu=parameters.mtu,
+        dhcp=_planned_server(planned, subnet) if planned.dnsmasq else None,
+        outsider=replace(
+            _outsider(nodes[0].name, AddressRange(outsider, outsider)),
+            bridge=nodes[0].wiring.bridge,
+        ),
+    )
+
+
+def _planned_node(
+    planned: PlannedNode, name: str, vlan: int, subnet: ipaddress.IPv4Network
+) -> Node:
+    handler = replace(
+        _handler(name, VlanId(vlan), AddressRange(subnet[1], subnet[-2])),
+        network=json.loads(planned.config)["name"],
+        bridge=planned.wiring.bridge,
+        config=planned.config,
+    )
+    return Node(name, planned.cluster, f"{NETNS_PREFIX}{name}", handler, planned.wiring)
+
+
+def _planned_server(planned: PlannedLab, subnet: ipaddress.IPv4Network) -> DhcpServer:
+    first, last = (ipaddress.IPv4Address(each) for each in planned.pool)
+    return DhcpServer(ipaddress.IPv4Address(planned.server), AddressRange(first, last), subnet[1])
 
 
 def cut_addresses(subnet: ipaddress.IPv4Network, parts: int) -> tuple[AddressRange, ...]:

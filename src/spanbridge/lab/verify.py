@@ -90,7 +90,7 @@ def verify_lab(
 def _measure_gateway(lab: Lab, addresses: dict[str, str], step: Step) -> GatewayProof | None:
     """Measure it where it is on the nodes, and somebody is outside who could see it."""
     handler = next(filter(None, addresses.values()), "")
-    if lab.dhcp is None or not handler:
+    if not lab.has_gateway or not handler:
         return None
     step("asking by ARP for the gateway, from the fabric and from every pod")
     return measure_gateway(lab, handler)

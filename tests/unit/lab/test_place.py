@@ -35,16 +35,16 @@ def test_a_record_is_read_as_it_was_written(
         "[]",
         "{}",
         '{"version": 1}',
-        '{"version": 2, "parameters": {"clusters": ["east"]}, "bin_dir": "", "complete": true}',
-        '{"version": 2, "parameters": {"clusters": ["east"], "ipam": "dhcp"}, "bin_dir": 1}',
-        '{"version": 2, "parameters": {"vlan": 0, "clusters": ["a"], "ipam": "dhcp"}}',
-        '{"version": 2, "parameters": {"clusters": ["a", "b"], "ipam": "slaac"}, "bin_dir": ""}',
-        '{"version": 2, "parameters": {"colour": "red", "clusters": [], "ipam": "dhcp"}}',
+        '{"version": 3, "parameters": {"clusters": ["east"]}, "bin_dir": "", "complete": true}',
+        '{"version": 3, "parameters": {"clusters": ["a"], NONE, "ipam": "dhcp"}, "bin_dir": 1}',
+        '{"version": 3, "parameters": {"vlan": 0, "clusters": ["a"], NONE, "ipam": "dhcp"}}',
+        '{"version": 3, "parameters": {"clusters": ["a"], NONE, "ipam": "slaac"}, "bin_dir": ""}',
+        '{"version": 3, "parameters": {"colour": "red", "clusters": [], NONE, "ipam": "dhcp"}}',
     ],
 )
 def test_a_record_that_makes_no_sense_is_no_record(place: Place, content: str) -> None:
     place.directory.mkdir()
-    (place.directory / "lab.json").write_text(content)
+    (place.directory / "lab.json").write_text(content.replace("NONE", '"planned": null'))
     assert place.read() is None
 
 
