@@ -333,10 +333,7 @@ def _plan_planned(parameters: LabParameters, planned: PlannedLab) -> Lab:
         gateway=subnet[1],
         mtu=parameters.mtu,
         dhcp=_planned_server(planned, subnet) if planned.dnsmasq else None,
-        outsider=replace(
-            _outsider(nodes[0].name, AddressRange(outsider, outsider)),
-            bridge=nodes[0].wiring.bridge,
-        ),
+        outsider=_planned_outsider(parameters, nodes[0], outsider, subnet),
     )
 
 
@@ -350,6 +347,25 @@ def _planned_node(
         config=planned.config,
     )
     return Node(name, planned.cluster, f"{NETNS_PREFIX}{name}", handler, planned.wiring)
+
+
+def _planned_outsider(
+    parameters: LabParameters,
+    node: Node,
+    address: ipaddress.IPv4Address,
+    subnet: ipaddress.IPv4Network,
+) -> Pod:
+    """Make the pod without the VLAN; its one address may be the router's, so it is static."""
+    network = {
+        "cniVersion": "1.0.0",
+        "name": "no-vlan-net",
+        "type": "bridge",
+        "bridge": node.wiring.bridge,
+        "mtu": parameters.mtu,
+        "ipam": {"type": "static", "addresses": [{"address": f"{address}/{subnet.prefixlen}"}]},
+    }
+    pod = _outsider(node.name, AddressRange(address, address))
+    return replace(pod, bridge=node.wiring.bridge, config=json.dumps(network))
 
 
 def _planned_server(planned: PlannedLab, subnet: ipaddress.IPv4Network) -> DhcpServer:

@@ -3,7 +3,7 @@
 
 from spanbridge.model.intent import Cluster, Intent, IpamType
 from spanbridge.stretch.lock import Blocks
-from spanbridge.stretch.plan import carries_sync, needs_node_configs
+from spanbridge.stretch.plan import carries_sync, needs_node_configs, uplink_key
 
 
 def plan_notes(intent: Intent, *, tight: bool, retired: Blocks) -> tuple[str, ...]:
@@ -44,7 +44,11 @@ def cluster_notes(intent: Intent, cluster: Cluster) -> tuple[str, ...]:
             "on them. Add a pool with controlPlane: true, or place them elsewhere with "
             "spec.infra.nodePlacement of the KubeVirt object."
         )
-    unmanaged = [pool.name for pool in cluster.pools if not pool.nmstate and not pool.nodes]
+    unmanaged = [
+        pool.name
+        for pool in cluster.pools
+        if not pool.nmstate and not pool.nodes and not uplink_key(cluster, pool)
+    ]
     if unmanaged:
         found.append(
             f"The nodes of {', '.join(unmanaged)} have no names in the intent: run their uplink "

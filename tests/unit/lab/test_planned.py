@@ -2,6 +2,7 @@
 """A lab read from the files of a plan: what each node is, and what hands out addresses."""
 
 import ipaddress
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,10 @@ def test_our_plugin_makes_the_bridge_itself(planned: Planned) -> None:
 def test_the_outsider_has_an_address_of_nobody(planned: Planned) -> None:
     parameters = read_planned(planned(TWO), nodes=2)
 
-    assert parameters.planned is not None
-    assert parameters.planned.outsider == "10.88.0.1"
+    outsider = json.loads(plan_lab(parameters).outsider.config)
+
+    assert outsider["ipam"]["addresses"] == [{"address": "10.88.0.1/24"}]
+    assert (outsider["bridge"], "vlan" in outsider) == ("br0", False)
 
 
 def test_the_dhcp_server_is_the_planned_one(planned: Planned) -> None:

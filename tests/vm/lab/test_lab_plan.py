@@ -60,6 +60,7 @@ def bring_up(lab: Lab, place: Path, intent: str, nodes: int) -> tuple[dict[str, 
         status = lab.run("status")
         assert status.code == 0, status.stdout
         verdict = lab.run("verify", "--format", "json")
+        assert verdict.stdout, verdict.stderr
     finally:
         down = lab.run("down")
     assert (down.code, lab.namespaces()) == (0, set()), down.stdout
