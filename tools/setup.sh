@@ -33,8 +33,6 @@ missing_packages() {
   has containerd || echo containerd
   [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || echo containernetworking-plugins
   has iptables || echo iptables
-  has_library libglib-2.0.so.0 || echo libglib2.0-0
-  has_library libcurl-gnutls.so.4 || echo libcurl3-gnutls
   [ -x /lib/systemd/systemd ] || echo systemd # tests run one of their own; nothing is enabled
   has curl || echo curl
   has chromium || echo chromium # the browser of tests/browser, and something to write with
@@ -75,13 +73,16 @@ install_packages() {
 # programs alone, so those are unpacked beside the system; without them, their tests are skipped.
 unpack_networkmanager() {
   local place=.cache/networkmanager new=.cache/networkmanager.new
+  local wanted=(network-manager libnm0 libndp0 libteamdctl0 libjansson4)
   { has NetworkManager || [ -x $place/usr/sbin/NetworkManager ] || ! has apt-get; } && return
+  has_library libglib-2.0.so.0 || wanted+=(libglib2.0-0)
+  has_library libcurl-gnutls.so.4 || wanted+=(libcurl3-gnutls)
   say "unpacking NetworkManager for the tests into $place"
   rm -rf $new
   mkdir -p $new
   if (
     cd $new
-    apt-get -qq -o APT::Sandbox::User="$(id -un)" download network-manager libnm0 libndp0 libteamdctl0 libjansson4 || exit 1
+    apt-get -qq -o APT::Sandbox::User="$(id -un)" download "${wanted[@]}" || exit 1
     for each in *.deb; do dpkg-deb -x "$each" . || exit 1; done
   ) >.cache/networkmanager.log 2>&1; then
     rm -rf $new/*.deb $place

@@ -57,16 +57,23 @@ def networkmanager_program() -> Path:
     found = Path(installed) if installed else UNPACKED / "usr/sbin/NetworkManager"
     if not found.exists():
         pytest.skip("NetworkManager is neither installed nor in .cache/networkmanager")
+    asked = [str(found), "--version"]
+    if subprocess.run(asked, env=_environ(), capture_output=True, check=False).returncode:
+        pytest.skip("NetworkManager lacks libraries on this machine")
     return found
+
+
+def _environ() -> dict[str, str]:
+    libraries = ":".join(str(each) for each in sorted(UNPACKED.glob("usr/lib/*-linux-gnu*")))
+    return os.environ | {"LD_LIBRARY_PATH": libraries}
 
 
 def run_networkmanager(netns: Netns, root: Path) -> str:
     """Have NetworkManager make what the files below ``root`` say; what it logged."""
     program = networkmanager_program()
-    libraries = ":".join(str(each) for each in sorted(UNPACKED.glob("usr/lib/*-linux-gnu*")))
     done = subprocess.run(
         [*_enter(netns), _RUN_NETWORKMANAGER, "sh", str(root), str(program)],
-        env=os.environ | {"LD_LIBRARY_PATH": libraries},
+        env=_environ(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

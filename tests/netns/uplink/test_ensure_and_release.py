@@ -89,6 +89,18 @@ def test_the_bridge_that_is_made_has_a_mac_of_its_own(host: "Host") -> None:
     assert host.links()["br-mig"]["address"] == made
 
 
+def test_a_bridge_that_is_made_again_has_the_same_mac(host: "Host") -> None:
+    host.uplink("ensure eth1 --bridge br-mig")
+    before = host.links()["br-mig"]["address"]
+    host.sh("ip link del br-mig")
+
+    host.uplink("ensure eth1 --bridge br-mig")
+
+    assert host.links()["br-mig"]["address"] == before
+    assert host.uplink("release eth1").code == 0
+    assert "br-mig" not in host.links()
+
+
 def test_mtu_is_set_on_the_bridge_and_on_a_smaller_device_only(host: "Host") -> None:
     host.uplink("ensure eth1 --bridge br-mig --mtu 2000")
     assert (host.links()["br-mig"]["mtu"], host.links()["eth1"]["mtu"]) == (2000, 2000)
