@@ -39,16 +39,6 @@ _COMMANDS: Final = {
         "lab",
         "Two clusters on this machine that reach each other over a VLAN.",
     ),
-    "uplink": LazyCommand(
-        "spanbridge.cli.uplink",
-        "uplink",
-        "Connect a bridge to the outside: a port, its VLANs, and the way back.",
-    ),
-    "verify": LazyCommand(
-        "spanbridge.cli.verify",
-        "verify",
-        "Say whether virtual machines may move between clusters, and if not, why.",
-    ),
     "lint": LazyCommand(
         "spanbridge.cli.lint",
         "lint",
@@ -66,6 +56,11 @@ _COMMANDS: Final = {
         "spanbridge.cli.uplink",
         "uplink",
         "Connect a bridge to the outside: a port, its VLANs, and the way back.",
+    ),
+    "verify": LazyCommand(
+        "spanbridge.cli.verify",
+        "verify",
+        "Say whether virtual machines may move between clusters, and if not, why.",
     ),
 }
 
