@@ -19,7 +19,10 @@ from spanbridge.model.strict import as_plain_text, choice, label, refuse_strange
 
 DEFAULT_BRIDGE: Final = "br-mig"
 DEFAULT_POOL: Final = "nodes"
-DEFAULT_NAMESPACE: Final = {Flavor.OPENSHIFT: "openshift-cnv", Flavor.KUBEVIRT: "kubevirt"}
+OPENSHIFT_NAMESPACE: Final = "openshift-cnv"
+KUBEVIRT_NAMESPACE: Final = "kubevirt"
+HYPERCONVERGED_NAMESPACE: Final = "kubevirt-hyperconverged"
+"""Source: HyperConverged Cluster Operator 1.18, README.md."""
 
 CLUSTER_DEFAULT_KEYS: Final = ("flavor", "hyperconverged", "namespace", "plugin")
 POOL_DEFAULT_KEYS: Final = ("bridge", "uplink", "nmstate")
@@ -62,7 +65,7 @@ def _check_defaults(defaults: Node) -> None:
     choice(defaults, "flavor", Flavor, Flavor.OPENSHIFT)
     choice(defaults, "hyperconverged", HyperConvergedApi, HyperConvergedApi.NONE)
     choice(defaults, "plugin", PluginKind, PluginKind.REFERENCE)
-    label(defaults, "namespace", DEFAULT_NAMESPACE[Flavor.OPENSHIFT])
+    label(defaults, "namespace", OPENSHIFT_NAMESPACE)
     defaults.flag("nmstate")
     for key, example in _EXAMPLES.items():
         _ifname(defaults, key, example)
@@ -95,7 +98,7 @@ def _parse_cluster(node: Node, defaults: Node) -> Cluster:
     cluster = Cluster(
         name=name,
         context=_parse_context(node, name),
-        namespace=label(node, "namespace", DEFAULT_NAMESPACE[flavor]),
+        namespace=label(node, "namespace", _usual_namespace(flavor, api)),
         flavor=flavor,
         hyperconverged=api,
         plugin=choice(node, "plugin", PluginKind, PluginKind.REFERENCE),
@@ -110,6 +113,12 @@ def _parse_cluster(node: Node, defaults: Node) -> Cluster:
         [(each, pool.pointer + "/nodes") for pool in cluster.pools for each in pool.nodes], "node"
     )
     return cluster
+
+
+def _usual_namespace(flavor: Flavor, api: HyperConvergedApi) -> str:
+    if flavor is Flavor.OPENSHIFT:
+        return OPENSHIFT_NAMESPACE
+    return KUBEVIRT_NAMESPACE if api is HyperConvergedApi.NONE else HYPERCONVERGED_NAMESPACE
 
 
 def _parse_context(node: Node, default: str) -> str:

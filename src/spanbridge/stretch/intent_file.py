@@ -39,6 +39,8 @@ def located(document: Document) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
+        if not error.pointer:  # about the lock or an option, not about the intent
+            raise
         position = document.key_position(error.pointer)
         raise ConfigError(
             f"{position}: {error.message}", hint=error.hint, pointer=error.pointer

@@ -340,7 +340,9 @@ def uplink_command(intent: Intent, pool: NodePool) -> str:
 def uplink_script(intent: Intent, cluster: Cluster, pool: NodePool) -> str:
     """Write the script to run on every node of a pool."""
     what = f"Prepares a node of pool {pool.name} of {cluster.name}; run it there, as root."
-    return f"#!/bin/sh\n# {what}\n# {_WARNING}\nset -eu\nexec {uplink_command(intent, pool)}\n"
+    named = f"# Nodes: {' '.join(pool.nodes)}\n" if pool.nodes else ""
+    command = uplink_command(intent, pool)
+    return f"#!/bin/sh\n# {what}\n# {_WARNING}\n{named}set -eu\nexec {command}\n"
 
 
 def needs_uplink_script(cluster: Cluster, pool: NodePool) -> bool:
