@@ -104,7 +104,7 @@ class Place:
         """Read the record; None when there is no lab, or none that we can read."""
         try:
             document = json.loads(self._record_file.read_bytes())
-            return _parse_compact(document)
+            return _parse_record(document)
         except (OSError, ValueError, KeyError, TypeError, InputError):
             return None
 
@@ -116,7 +116,7 @@ class Place:
         return False
 
 
-def _parse_compact(document: dict[str, Any]) -> Record | None:
+def _parse_record(document: dict[str, Any]) -> Record | None:
     if document["version"] != _RECORD_VERSION:
         return None
     parameters = dict(document["parameters"])
