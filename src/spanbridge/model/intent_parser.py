@@ -143,8 +143,8 @@ def _parse_gateways(spec: Node, subnets: tuple[Cidr, ...]) -> tuple[Ip, ...]:
     if isinstance(raw, list):
         found = spec.each("gateway", lambda one, at: (parse_ip(as_plain_text(one, at), at), at))
     else:
-        text = spec.text("gateway")
-        found = ((parse_ip(text, spec.at("gateway")), spec.at("gateway")),) if text else ()
+        given, at = spec.has("gateway"), spec.at("gateway")
+        found = ((parse_ip(spec.text("gateway"), at), at),) if given else ()
     for ip, pointer in found:
         _check_member(ip, subnets, pointer)
     return tuple(ip for ip, _ in found)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from spanbridge.base.errors import ConfigError
@@ -207,7 +205,8 @@ PLACES = list(places(FULL))
 JUNK = [None, True, 0, -1, 4095, 99999, "", "x", "UPPER", "a b", [], ["x"], {}, {"x": 1}]
 
 
-@given(st.sampled_from(PLACES[1:]), st.sampled_from(JUNK))
+@pytest.mark.parametrize("place", PLACES[1:], ids=lambda place: "/".join(map(str, place)))
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
 def test_what_the_parser_takes_the_schema_takes_too(
     place: tuple[str | int, ...], junk: object
 ) -> None:
