@@ -156,9 +156,12 @@ def test_a_lost_discover_is_repeated_after_a_second(
 ) -> None:
     scripted, pod = server(ignore=["discover"]), make_pod()
     with pytest.raises(Exception, match="no DHCP server"):
-        keeper.acquire(pod, timeout=4)
+        keeper.acquire(pod, timeout=6)
     times = [each["time"] for each in scripted.seen("discover")]
-    assert [round(time - times[0]) for time in times] == [0, 1, 3]
+    # After one second, then two; a busy machine moves each by some tenths.
+    assert len(times) == 3
+    assert times[1] - times[0] > 0.5
+    assert times[2] - times[1] > 1.2
     assert len({each["xid"] for each in scripted.seen("discover")}) == 1
 
 
