@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from spanbridge.kube.directory import PlannedFile, digest_of
-from spanbridge.kube.manifest import render_yaml
+from spanbridge.kube.manifest import render_name, render_yaml
 from spanbridge.kube.netconf import (
     Section,
     Wiring,
@@ -144,8 +144,8 @@ def _render_policies(policies: tuple[BridgePolicy, ...]) -> str:
             rendered[kind] = _render_policy(
                 dataclasses.replace(policy, name=_NAME_MARK, selector=marked)
             )
-        text = rendered[kind].replace(f"'{_NAME_MARK}'", policy.name)
-        texts.append(text.replace(f"'{_NODE_MARK}'", values[0]))
+        text = rendered[kind].replace(f"'{_NAME_MARK}'", render_name(policy.name))
+        texts.append(text.replace(f"'{_NODE_MARK}'", render_name(values[0])))
     return "".join(f"# {line}\n" for line in _WARNING.splitlines()) + "---\n".join(texts)
 
 

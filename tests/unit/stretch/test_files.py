@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 from spanbridge.kube.directory import PlannedFile
 from spanbridge.model.intent import Intent
@@ -27,7 +27,7 @@ CRDS = find_crds(PROJECT)
 def objects(files: Files, suffix: str = ".yaml") -> Iterator[tuple[str, Any]]:
     for path, file in files.items():
         if path.endswith(suffix):
-            for document in YAML(typ="safe", pure=True).load_all(file.content):
+            for document in yaml.safe_load_all(file.content):
                 yield path, document
 
 
