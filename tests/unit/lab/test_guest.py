@@ -112,6 +112,7 @@ def test_processes_end_also_when_we_are_killed(tmp_path: Path) -> None:
     assert_ended(tmp_path)
 
 
+@pytest.mark.timeout(60)  # several programs start after another, beside the guest of another tier
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_guest_and_leaves_no_file(
     tmp_path: Path, number: signal.Signals, code: int
@@ -157,7 +158,7 @@ def assert_ended(folder: Path) -> None:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 18
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -69,7 +69,10 @@ def _verdict(*names: str, sizes: dict[str, int] | None = None) -> Verdict:
 
 def _printed(verdict: Verdict, *, colour: bool = False) -> str:
     stream = io.StringIO()
-    console = Console(file=stream, width=100, force_terminal=colour, highlight=False)
+    # Given, not guessed: the terminal of a build is a dumb one.
+    console = Console(
+        file=stream, width=100, color_system="standard" if colour else None, highlight=False
+    )
     for each in view_verdict(verdict):
         console.print(each)
     return stream.getvalue()
