@@ -218,6 +218,9 @@ def send_on_bridge(node: Netns, frame: bytes) -> None:
     run("ip", "-n", node.name, "link", "add", "in0", "type", "veth", "peer", "name", "in1")
     run("ip", "-n", node.name, "link", "set", "in1", "master", "br0", "up")
     run("ip", "-n", node.name, "link", "set", "in0", "up")
+    # Until then the bridge drops what comes in.
+    port = ("bridge", "-n", node.name, "-j", "link", "show", "dev", "in1")
+    wait_until(lambda: '"state":"forwarding"' in run(*port), what="the port to forward")
 
     def send() -> None:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
