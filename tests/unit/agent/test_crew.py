@@ -10,9 +10,10 @@ from spanbridge.agent.crew import Crew
 WAIT_S = 10
 
 
-def until_active(count: int) -> None:
+def until_left(count: int, before: set[threading.Thread]) -> None:
+    """Wait until no more than so many threads are left of those that began after ``before``."""
     deadline = time.monotonic() + WAIT_S
-    while threading.active_count() > count:
+    while len(set(threading.enumerate()) - before) > count:
         assert time.monotonic() < deadline, "the threads do not end"
         time.sleep(0.005)
 
@@ -36,7 +37,7 @@ def test_every_client_is_served_at_once() -> None:
 
 
 def test_after_a_burst_one_thread_stays_and_serves_on() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     clients: SimpleQueue[int | None] = SimpleQueue()
     together, served = threading.Barrier(9, timeout=WAIT_S), threading.Event()
 
@@ -51,7 +52,7 @@ def test_after_a_burst_one_thread_stays_and_serves_on() -> None:
     for number in range(8):
         clients.put(number)
     together.wait()
-    until_active(before + 1)
+    until_left(1, before)
 
     clients.put(9)
 
@@ -61,7 +62,7 @@ def test_after_a_burst_one_thread_stays_and_serves_on() -> None:
 
 
 def test_nobody_waits_behind_a_closed_door() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     clients: SimpleQueue[int | None] = SimpleQueue()
     crew = Crew(clients.get, lambda _client: None, idle_s=0.01)
     crew.start()
@@ -69,4 +70,4 @@ def test_nobody_waits_behind_a_closed_door() -> None:
         clients.put(client)
 
     assert crew.wait_closed(WAIT_S)
-    until_active(before)
+    until_left(0, before)
