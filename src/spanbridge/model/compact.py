@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Frozen dataclasses to compact JSON values and back, by their own type hints.
+Frozen dataclasses to JSON values and back, by their own type hints.
 
 Made for files with a hundred thousand records: what equals a field's default is left
 out, and what is to be done with each field is worked out once a class. Reading is strict:
 a wrong type, a missing field or an unknown key raises with the JSON pointer to it.
 
 Fields may be ``str``, ``int``, ``float``, ``bool``, a ``StrEnum``, another such
-dataclass, ``tuple[X, ...]`` of one of these, or one of these or None.
+dataclass, ``tuple[X, ...]`` or ``Mapping[str, X]`` of one of these, or one of these or
+None.
 """
 
 import dataclasses
@@ -105,10 +106,15 @@ def _fields(kind: type[Any]) -> tuple[_Field, ...]:
     if kind not in _KNOWN:
         hints = typing.get_type_hints(kind)
         _KNOWN[kind] = tuple(
-            _Field(field.name, *_converters(hints[field.name]), field.default)
+            _Field(field.name, *_converters(hints[field.name]), _default(field))
             for field in dataclasses.fields(kind)
         )
     return _KNOWN[kind]
+
+
+def _default(field: dataclasses.Field[object]) -> object:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _same(value: object) -> object:
@@ -124,6 +130,9 @@ def _converters(hint: Any) -> tuple[Read, Write]:  # noqa: ANN401  # a type hint
     if typing.get_origin(hint) is tuple:
         read, write = _converters(typing.get_args(hint)[0])
         return _listed(read), lambda value: [write(each) for each in value]
+    if typing.get_origin(hint) is Mapping:
+        read, write = _converters(typing.get_args(hint)[1])
+        return _mapped(read), lambda value: {key: write(each) for key, each in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return functools.partial(parse_compact, hint), render_compact
     if issubclass(hint, enum.StrEnum):
@@ -142,6 +151,15 @@ def _listed(read: Read) -> Read:
         return tuple(read(each, f"{pointer}/{at}") for at, each in enumerate(value))
 
     return read_list
+
+
+def _mapped(read: Read) -> Read:
+    def read_mapping(value: object, pointer: str) -> object:
+        if not isinstance(value, Mapping):
+            raise _wrong(value, pointer, "an object in braces")
+        return {key: read(each, f"{pointer}/{escape(key)}") for key, each in value.items()}
+
+    return read_mapping
 
 
 def _named(kind: type[enum.StrEnum]) -> Read:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from spanbridge.base.errors import DecodeError
+from spanbridge.model.compact import parse_compact, render_compact
 from spanbridge.model.reader import parse_object
-from spanbridge.model.records import parse_record, render_record
 
 VERSION: Final = 1
 """Of the saved form; another one is refused."""
@@ -322,7 +322,7 @@ class NodeState:
 
 def render_node_state(state: NodeState) -> str:
     """Make the content of a file."""
-    return json.dumps({"version": VERSION} | render_record(state), indent=1) + "\n"
+    return json.dumps({"version": VERSION} | render_compact(state), indent=1) + "\n"
 
 
 def parse_node_state(data: bytes, what: str = "the saved state") -> NodeState:
@@ -335,7 +335,7 @@ def parse_node_state(data: bytes, what: str = "the saved state") -> NodeState:
 
     Raises:
         DecodeError: It is no saved state, or one of another version.
-        ConfigError: A field is missing or of the wrong type.
+        ConfigError: A field is missing, unknown or of the wrong type.
     """
     root = parse_object(data, what)
     if root.raw.get("version") != VERSION:
@@ -343,4 +343,5 @@ def parse_node_state(data: bytes, what: str = "the saved state") -> NodeState:
             f"cannot decode {what}: its version is {root.raw.get('version')!r}",
             hint=f"{VERSION} is read; save it again with `spanbridge doctor --save FILE`",
         )
-    return parse_record(NodeState, dict(root.raw))
+    document = {key: value for key, value in root.raw.items() if key != "version"}
+    return parse_compact(NodeState, document)

@@ -9,8 +9,8 @@ import pytest
 from tests.unit.stretch.doctor.conftest import WELL
 
 from spanbridge.base.errors import ConfigError, DecodeError
+from spanbridge.model.compact import parse_compact, render_compact
 from spanbridge.model.node_state import parse_node_state, render_node_state
-from spanbridge.model.records import parse_record, render_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,33 @@ FULL = Outer(1, on=True, inner=Inner("a"), several=(Inner("b", 2.0),), by_name={
 
 
 def test_what_is_rendered_is_read_back() -> None:
-    assert parse_record(Outer, json.loads(json.dumps(render_record(FULL)))) == FULL
+    assert parse_compact(Outer, json.loads(json.dumps(render_compact(FULL)))) == FULL
 
 
-def test_absent_fields_take_their_defaults_and_unknown_ones_are_passed_over() -> None:
-    document = {"count": 1, "on": False, "inner": {"name": "a"}, "from a later release": 3}
+def test_absent_fields_take_their_defaults() -> None:
+    document = {"count": 1, "on": False, "inner": {"name": "a"}}
 
-    assert parse_record(Outer, document) == Outer(1, on=False, inner=Inner("a"))
+    assert parse_compact(Outer, document) == Outer(1, on=False, inner=Inner("a"))
+
+
+def test_defaults_are_not_written() -> None:
+    assert render_compact(Outer(1, on=False, inner=Inner("a"))) == {
+        "count": 1,
+        "on": False,
+        "inner": {"name": "a"},
+    }
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_compact(Outer, {"count": 1, "on": False, "inner": {"name": "a", "sze": 1.0}})
+
+    assert refused.value.pointer == "/inner/sze"
+    assert "'size'" in refused.value.hint
 
 
 def test_an_integer_serves_as_a_fraction() -> None:
-    assert parse_record(Inner, {"name": "a", "size": 3}).size == 3.0
+    assert parse_compact(Inner, {"name": "a", "size": 3}).size == 3.0
 
 
 @pytest.mark.parametrize(
@@ -67,14 +83,9 @@ def test_what_is_of_another_type_is_refused_with_its_place(
     change: dict[str, object], pointer: str
 ) -> None:
     with pytest.raises(ConfigError) as refused:
-        parse_record(Outer, render_record(FULL) | change)
+        parse_compact(Outer, render_compact(FULL) | change)
 
     assert refused.value.pointer == pointer
-
-
-def test_what_is_no_record_is_not_rendered() -> None:
-    with pytest.raises(TypeError):
-        render_record({"a": 1})
 
 
 def test_a_saved_state_is_read_back() -> None:
