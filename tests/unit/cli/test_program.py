@@ -18,7 +18,10 @@ from spanbridge.base.errors import (
 )
 from spanbridge.cli.exits import exit_code
 
-GROUPS = ("agent", "cni", "explain", "lab", "uplink", "verify")
+GROUPS = (
+    *("agent", "cni", "doctor", "explain", "lab", "lint"),
+    *("plan", "rule", "uplink", "verify"),
+)
 LAB = ("up", "status", "verify", "down", "demo")
 
 

@@ -23,6 +23,8 @@ class Failure:
         plan: How planned manifests avoid it; empty where they cannot.
         doctor: What `spanbridge doctor` looks at on a node; empty where nothing is there.
         verify: What shows it between running pods; empty where nothing does.
+        checks: Codes of doctor's checks that look at it.
+        causes: Codes of verify's causes; none where verify does not find it yet.
     """
 
     row: int
@@ -31,6 +33,8 @@ class Failure:
     plan: str = ""
     doctor: str = ""
     verify: str = ""
+    checks: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 FAILURES: Final = (
@@ -40,6 +44,7 @@ FAILURES: Final = (
         "the other side's synchronization address cannot be reached",
         plan="network, gate and CA exchange come from one intent",
         verify="dials port 9185 of both leaders, in both directions",
+        causes=("SBV10", "SBV11", "SBV12", "SBV14", "SBV50", "SBV51"),
     ),
     Failure(
         2,
@@ -65,6 +70,7 @@ FAILURES: Final = (
         "migration0 has no global address",
         plan="every network gets addresses, none of them link-local",
         verify="each virt-handler has an address of the plan on migration0",
+        causes=("SBV21",),
     ),
     Failure(
         6,
@@ -72,6 +78,7 @@ FAILURES: Final = (
         "virt-handler has no migration0: the setting did not arrive",
         plan="writes the setting in the shape that the cluster's API has",
         verify="each virt-handler has migration0; the target address is not the pod's",
+        causes=("SBV20",),
     ),
     Failure(
         7,
@@ -79,6 +86,7 @@ FAILURES: Final = (
         "the network is not found, or its configuration cannot be used",
         plan="name, namespace and configuration come from one intent",
         verify="each virt-handler runs",
+        causes=("SBV72",),
     ),
     Failure(
         8,
@@ -93,6 +101,7 @@ FAILURES: Final = (
         "one range in both: address management knows its own cluster only",
         plan="blocks of clusters never meet, and never move",
         verify="two MACs answer for one address",
+        causes=("SBV24",),
     ),
     Failure(
         10,
@@ -100,6 +109,7 @@ FAILURES: Final = (
         "races of the address management, or one range on several nodes",
         plan="host-local gets a block for each node",
         verify="two pods report one address",
+        causes=("SBV25",),
     ),
     Failure(
         11,
@@ -108,6 +118,8 @@ FAILURES: Final = (
         plan="writes no gateway onto nodes; router and reserved addresses are left out",
         doctor="more than one MAC answers for the gateway's address",
         verify="more than one MAC answers for the gateway's address",
+        checks=("SBD14",),
+        causes=("SBV26", "SBV28"),
     ),
     Failure(
         12,
@@ -116,6 +128,8 @@ FAILURES: Final = (
         plan="names bridge and uplink; writes the DHCP server's ranges",
         doctor="the agent answers; leases are renewed in time",
         verify="each virt-handler has an address",
+        checks=("SBD21", "SBD23", "SBD24"),
+        causes=("SBV21",),
     ),
     Failure(
         13,
@@ -124,6 +138,8 @@ FAILURES: Final = (
         plan="writes the VLAN into the policy, or the command that allows it",
         doctor="the VLAN is on the uplink",
         verify="every pair of nodes",
+        checks=("SBD07",),
+        causes=("SBV01", "SBV10"),
     ),
     Failure(
         14,
@@ -132,6 +148,8 @@ FAILURES: Final = (
         plan="every bridge is made with its uplink",
         doctor="the uplink is a port and has carrier",
         verify="every pair of nodes",
+        checks=("SBD05", "SBD06"),
+        causes=("SBV03",),
     ),
     Failure(
         15,
@@ -140,6 +158,8 @@ FAILURES: Final = (
         plan="policies turn filtering on; Spanbridge's plugin refuses such a bridge",
         doctor="VLAN filtering is on",
         verify="every pair of nodes",
+        checks=("SBD04",),
+        causes=("SBV02", "SBV32"),
     ),
     Failure(
         16,
@@ -147,6 +167,7 @@ FAILURES: Final = (
         "preserveDefaultVlan, whose default changed between versions",
         plan="writes it in every configuration",
         doctor="VLAN 1 is left on a port",
+        checks=("SBD12",),
     ),
     Failure(
         17,
@@ -155,6 +176,8 @@ FAILURES: Final = (
         plan="the policy names the VLAN",
         doctor="the VLAN is on the uplink, now",
         verify="every pair of nodes",
+        checks=("SBD07",),
+        causes=("SBV01",),
     ),
     Failure(
         18,
@@ -162,6 +185,7 @@ FAILURES: Final = (
         "its master is a port of a bridge",
         plan="writes bridge networks only",
         doctor="the uplink's master is the bridge that is meant",
+        checks=("SBD05",),
     ),
     Failure(
         19,
@@ -169,6 +193,8 @@ FAILURES: Final = (
         "a VLAN device on the uplink takes them",
         doctor="a VLAN device on the uplink has the network's VLAN",
         verify="every pair of nodes",
+        checks=("SBD08",),
+        causes=("SBV05",),
     ),
     Failure(
         20,
@@ -177,6 +203,8 @@ FAILURES: Final = (
         plan="one MTU for uplinks, bridges and pods",
         doctor="MTU of uplink, bridge and pods",
         verify="the path's MTU in both directions, without fragments",
+        checks=("SBD10",),
+        causes=("SBV40", "SBV41", "SBV42", "SBV43", "SBV44"),
     ),
     Failure(
         21,
@@ -190,6 +218,7 @@ FAILURES: Final = (
         "the CA was not exchanged, has expired, or versions differ",
         plan="writes the script that exchanges CAs in both directions and proves it",
         verify="checks issuer and name of the peer's certificate",
+        causes=("SBV60", "SBV61", "SBV63"),
     ),
     Failure(
         23,
@@ -197,6 +226,7 @@ FAILURES: Final = (
         "one certificate in the bundle is damaged, or clocks differ",
         plan="the script checks that the peer's CA has arrived",
         verify="checks that the peer's CA is in the bundle",
+        causes=("SBV60", "SBV62"),
     ),
     Failure(
         24,
@@ -204,6 +234,7 @@ FAILURES: Final = (
         "the bridge is on workers only, and they run on control-plane nodes",
         plan="control-plane nodes belong to a pool, or a note says that none does",
         verify="the synchronization controllers have migration0",
+        causes=("SBV20",),
     ),
     Failure(
         25,
@@ -211,6 +242,7 @@ FAILURES: Final = (
         "no route by migration0",
         plan="one subnet for all clusters",
         verify="the route to each peer goes by migration0",
+        causes=("SBV30",),
     ),
     Failure(
         26,
@@ -218,12 +250,14 @@ FAILURES: Final = (
         "families differ",
         plan="all clusters get the same families",
         verify="a family in common for each pair",
+        causes=("SBV23",),
     ),
     Failure(
         27,
         "connection refused on port 9185",
         "the standby was asked, or the leader is being replaced",
         verify="asks the holder of the Lease",
+        causes=("SBV52",),
     ),
     Failure(
         28,
@@ -256,14 +290,19 @@ def _cell(text: str) -> str:
 
 
 def _caught(failure: Failure) -> str:
-    codes = ", ".join(f"[{code}](rules/{code}.md)" for code in codes_for(failure.row))
-    parts = [f"lint: {codes}"] if codes else []
-    for name in ("plan", "doctor", "verify"):
-        text = getattr(failure, name)
-        if text:
-            later = " (later)" if name == "verify" else ""
-            parts.append(f"{name}{later}: {text}")
-    return "<br>".join(parts)
+    rules = ", ".join(f"[{code}](rules/{code}.md)" for code in codes_for(failure.row))
+    later = "" if failure.causes else " (later)"
+    parts = (
+        ("lint", rules),
+        ("plan", failure.plan),
+        ("doctor", failure.doctor + _codes(failure.checks, "doctor.md#checks")),
+        (f"verify{later}", failure.verify + _codes(failure.causes, "verify.md#causes")),
+    )
+    return "<br>".join(f"{name}: {text}" for name, text in parts if text)
+
+
+def _codes(codes: tuple[str, ...], page: str) -> str:
+    return f" ([{', '.join(codes)}]({page}))" if codes else ""
 
 
 def render_failures() -> str:
@@ -274,7 +313,8 @@ def render_failures() -> str:
         "Thirty ways in which networks for live migration between clusters fail in practice. The",
         "last column says what finds each one: a rule of `spanbridge lint`, which reads files; the",
         "way in which `spanbridge plan` makes manifests, which cannot fail like that;",
-        "`spanbridge doctor` on a node; or `spanbridge verify` between running pods.",
+        "`spanbridge doctor` on a node; or `spanbridge verify` between running pods. *Later* means",
+        "that verify does not look at it yet.",
         "",
         "Made from the code by `tools/rule_pages.py`.",
         "",

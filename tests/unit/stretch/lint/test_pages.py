@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from spanbridge.stretch.diagnose.catalogue import CAUSES
 from spanbridge.stretch.lint import RULES, scope_of
-from spanbridge.stretch.lint.failures import FAILURES, codes_for, render_failures
+from spanbridge.stretch.lint.failures import FAILURES, Failure, codes_for, render_failures
 from spanbridge.stretch.lint.pages import render_pages, render_rule_json, render_rule_text
 
 REFERENCE = Path(__file__).parents[4] / "docs" / "reference"
@@ -41,6 +42,20 @@ def test_every_failure_is_found_by_something(failure: object) -> None:
 @pytest.mark.parametrize("row", STATIC)
 def test_what_files_show_is_found_by_a_rule(row: int) -> None:
     assert codes_for(row)
+
+
+def test_failures_name_checks_and_causes_that_are_there() -> None:
+    doctor = (REFERENCE / "doctor.md").read_text()
+
+    assert {cause for each in FAILURES for cause in each.causes} <= set(CAUSES)
+    for check in {check for each in FAILURES for check in each.checks}:
+        assert f"\n### {check}: " in doctor
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: str(failure.row))
+def test_codes_stand_beside_words(failure: Failure) -> None:
+    assert bool(failure.doctor) == bool(failure.checks)
+    assert failure.verify or not failure.causes
 
 
 def test_rules_name_failures_that_are_there() -> None:
