@@ -165,6 +165,32 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """
+    What an object of a cluster's API says against migrations, or fails to say.
+
+    Attributes:
+        cluster: Whose object it is.
+        subject: Kind and name, as ``Pod openshift-cnv/virt-handler-x7k2p``.
+        what: What is wrong with it.
+        pointer: JSON pointer to the field; empty where the object as a whole is meant.
+        then: What happens in practice if it stays.
+        remedy: Command or step that mends it.
+        node: Node that it is about; empty where it is about the cluster.
+        grave: Migrations fail because of it; else something was merely not understood.
+    """
+
+    cluster: str
+    subject: str
+    what: str
+    pointer: str = ""
+    then: str = ""
+    remedy: str = ""
+    node: str = ""
+    grave: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AddressRange:
     """Addresses ``first`` to ``last`` that a cluster may hand out, both included."""
 
@@ -436,6 +462,8 @@ class Observations:
         sampled_from: Ordered pairs there would be; equal to ``len(probes)`` where all
             were tried.
         migrations: Live migrations watched in the same run.
+        remarks: What objects of the clusters' APIs say besides.
+        measured: Whether pairs were to be probed; else only objects were read.
     """
 
     taken_at: str
@@ -448,3 +476,5 @@ class Observations:
     strays: tuple[Stray, ...] = ()
     sampled_from: int = 0
     migrations: tuple[Migration, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    measured: bool = True

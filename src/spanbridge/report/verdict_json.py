@@ -21,6 +21,7 @@ def render_verdict_json(verdict: Verdict) -> dict[str, object]:
         "expected": render_compact(observations.expected),
         "counts": {str(state): count for state, count in verdict.counts.items()},
         "sampled_from": observations.sampled_from,
+        "measured": observations.measured,
         "diagnoses": [_diagnosis(each) for each in verdict.diagnoses],
         "clusters": [asdict(each) | {"worst": str(each.worst)} for each in sum_clusters(verdict)],
         "pairs": [render_compact(each) for each in verdict.pairs],

@@ -122,6 +122,10 @@ def headline(verdict: Verdict) -> str:
     """Say in one sentence what came out."""
     counts, total = verdict.counts, len(verdict.pairs)
     good = f"{counts[PairState.GOOD]} of {total} ordered pairs are good"
+    if not verdict.observations.measured:
+        good = f"none of {verdict.observations.sampled_from} ordered pairs was measured"
+        if verdict.passed:
+            return f"nothing in the objects stands against it: {good}"
     if verdict.passed:
         return f"virtual machines may move: {good}"
     errors = sum(each.severity == "error" for each in verdict.diagnoses)
@@ -129,8 +133,10 @@ def headline(verdict: Verdict) -> str:
 
 
 def sample_words(verdict: Verdict) -> str:
-    """Say how many pairs there would have been; empty where all were tried."""
+    """Say how many pairs there would have been, or that none was tried; else empty."""
     tried, total = len(verdict.pairs), verdict.observations.sampled_from
+    if not verdict.observations.measured:
+        return "only objects were read: whether the pods reach each other stays unknown"
     return f"a sample: {tried} of {total} ordered pairs were tried" if total > tried else ""
 
 

@@ -20,6 +20,7 @@ from spanbridge.model.observations import (
     NodeFacts,
     Observations,
     PairProbe,
+    Remark,
     Stray,
 )
 from spanbridge.model.verdict import Pair
@@ -38,11 +39,13 @@ class Survey:
         clusters: In the order shown.
         endpoints: In the order shown; also those without an address.
         nodes: What each node says; a node that cannot be asked may be missing.
+        remarks: What objects of the clusters' APIs say besides.
     """
 
     clusters: tuple[ClusterFacts, ...]
     endpoints: tuple[Endpoint, ...]
     nodes: tuple[NodeFacts, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 class Prober(Protocol):
@@ -176,6 +179,21 @@ async def observe_mesh(
         claims=claims,
         strays=strays,
         sampled_from=plan.total,
+        remarks=survey.remarks,
+    )
+
+
+def observe_objects(survey: Survey, expected: Expectations, *, taken_at: str) -> Observations:
+    """Take a survey alone for a run, where nobody can probe: no pair is measured."""
+    return Observations(
+        taken_at=taken_at,
+        expected=expected,
+        clusters=survey.clusters,
+        endpoints=survey.endpoints,
+        nodes=survey.nodes,
+        sampled_from=plan_sampling(survey.endpoints).total,
+        remarks=survey.remarks,
+        measured=False,
     )
 
 

@@ -109,11 +109,12 @@ def _openshift_objects(namespace: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 @functools.cache
-def make_certificate(name: str) -> str:
-    """Make a real certificate authority, as openssl does."""
+def make_certificate(name: str, days: int = 2) -> str:
+    """Make a real certificate authority, valid from now on, as openssl does."""
     done = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", "/dev/null", "-subj", f"/CN=kubevirt.io@{name}", "-days", "2"],
+         "-nodes", "-keyout", "/dev/null", "-subj", f"/CN=kubevirt.io@{name}",
+         "-days", str(days)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout

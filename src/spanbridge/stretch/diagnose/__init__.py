@@ -27,6 +27,7 @@ from spanbridge.stretch.diagnose.nodes import (
     find_nodes,
     find_unmeasured,
 )
+from spanbridge.stretch.diagnose.objects import find_remarks
 from spanbridge.stretch.diagnose.paths import find_mtu, find_reach, find_routes
 from spanbridge.stretch.diagnose.quality import find_doubles, find_latency, find_loss
 from spanbridge.stretch.diagnose.services import find_ports, find_trust
@@ -58,6 +59,7 @@ _REMAINING: Final[tuple[_Check, ...]] = (
     find_latency,
     find_doubles,
     find_leaks,
+    find_remarks,
 )
 """Of pairs that reach each other; each looks at something else."""
 

@@ -438,6 +438,21 @@ _REST: Final = (
         ("kubectl get pod -A -l kubevirt.io=virt-handler -o wide, in each cluster",),
     ),
     Cause(
+        "SBV74",
+        "object stands against it",
+        "{subject} of cluster {cluster}: {what}",
+        "{then}",
+        ("{remedy}",),
+    ),
+    Cause(
+        "SBV75",
+        "object is not as planned",
+        "{subject} of cluster {cluster}: {what}",
+        "{then}",
+        ("{remedy}",),
+        WARNING,
+    ),
+    Cause(
         "SBV80",
         "packets are lost",
         "{percent} of packets are lost {place}",

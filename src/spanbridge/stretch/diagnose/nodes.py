@@ -54,7 +54,9 @@ def find_absent(matrix: Matrix, _excused: frozenset[Pair]) -> Iterator[Culprit]:
         )
         evidence = (f"{cluster.name}: no virt-handler among the endpoints",)
         yield Culprit("SBV72", told, evidence=evidence)
-    if not matrix.probes and not absent:
+    # Where nobody was to probe, that nothing was tried is no fault; the verdict says it.
+    tried = matrix.probes or (matrix.observations.sampled_from and not matrix.observations.measured)
+    if not tried and not absent:
         count = len(matrix.observations.endpoints)
         yield Culprit("SBV73", evidence=(f"{count} endpoints, and no probe",))
 
