@@ -8,6 +8,7 @@ seconds. Names, extensions and chains are the same.
 Source: KubeVirt 1.9, pkg/certificates/triple.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,7 +39,8 @@ class Signer:
 def make_signer(validity: Validity) -> Signer:
     """Make a cluster's authority; as in KubeVirt, its name does not tell the cluster."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"kubevirt.io@{validity.since.timestamp():.0f}")
+    # A time in KubeVirt, too, but in seconds: in a lab, authorities are made within one.
+    name = _name(f"kubevirt.io@{time.time_ns()}")
     unsigned = (
         _begin(name, key, validity)
         .issuer_name(name)
@@ -62,7 +64,9 @@ def make_leaf(signer: Signer, identity: Identity, validity: Validity) -> bytes:
         .add_extension(purpose, critical=False)
         .add_extension(issuer_key, critical=False)
     )
-    return render(unsigned.sign(signer.key, hashes.SHA256())) + _render_key(key)
+    # Twice: OpenSSL adds the authority to what is sent where nothing follows the certificate,
+    # and a client could read there what KubeVirt does not tell it.
+    return 2 * render(unsigned.sign(signer.key, hashes.SHA256())) + _render_key(key)
 
 
 def render_signer(signer: Signer) -> bytes:
