@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`spanbridge lab`: clusters on this machine that reach each other over a VLAN."""
 
-import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +13,12 @@ from click.core import ParameterSource
 
 from spanbridge.agent.client import ask
 from spanbridge.cli.exits import Exit
+from spanbridge.cli.lab_fault import fault
+from spanbridge.cli.lab_options import changing, state_dir
 from spanbridge.cli.lab_view import show, view_plan, view_removed, view_status, view_verdict
 from spanbridge.cli.options import examples, format_option
-from spanbridge.cli.signals import ending_at_once, ending_between_steps
-from spanbridge.cli.terminal import Steps, facts, progress, progress_behind_pipe
+from spanbridge.cli.signals import ending_at_once
+from spanbridge.cli.terminal import Steps, facts, progress_behind_pipe
 from spanbridge.lab.ground import (
     Ground,
     observe_ground,
@@ -29,7 +30,7 @@ from spanbridge.lab.leases import restart_agent
 from spanbridge.lab.lifecycle import down as take_down
 from spanbridge.lab.lifecycle import open_lab, require_usable, temporary_lab
 from spanbridge.lab.lifecycle import up as bring_up
-from spanbridge.lab.place import STATE_DIR, Place, changing_alone
+from spanbridge.lab.place import Place
 from spanbridge.lab.planned import read_planned
 from spanbridge.lab.proofs import Restart
 from spanbridge.lab.runtime import Runtime
@@ -60,15 +61,6 @@ class _Names(click.ParamType[tuple[str, ...]]):
         return tuple(name.strip() for name in str(value).split(","))
 
 
-_state_dir: Final = click.option(
-    "--state-dir",
-    "place",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=STATE_DIR,
-    show_default=True,
-    callback=lambda _ctx, _param, value: Place(value.resolve()),
-    help="Where the lab keeps its files; removed by `lab down`.",
-)
 _bin_dir: Final = click.option(
     "--bin-dir",
     envvar="SPANBRIDGE_LAB_BIN_DIR",
@@ -110,7 +102,7 @@ def _planned(command: _Command) -> _Command:
         "counts where the plan names no nodes.",
     )
     @_bin_dir
-    @_state_dir
+    @state_dir
     @functools.wraps(command)
     def with_parameters(  # noqa: PLR0913  # one argument each option
         *,
@@ -148,6 +140,7 @@ def _read_plan(directory: Path, nodes: int) -> LabParameters:
         "spanbridge lab demo",
         "sudo spanbridge lab up --clusters east,west --nodes 3 --vlan 7",
         "sudo spanbridge lab verify",
+        "sudo spanbridge lab fault uplink-without-vlan",
         "sudo spanbridge lab down",
     )
 )
@@ -159,6 +152,9 @@ def lab() -> None:
     that trunks the VLAN. Pods are attached by executing the CNI program `bridge`, as a
     container runtime does. The machine's own network is not touched.
     """
+
+
+lab.add_command(fault)
 
 
 @lab.command(
@@ -179,7 +175,7 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
     """
     require_usable(plan_lab(parameters), place, bin_dir)
     require_ground()
-    with _changing() as steps:
+    with changing() as steps:
         made = bring_up(parameters, place, bin_dir=bin_dir, step=steps)
     show(facts(), *view_plan(made.runtime))
     again = (
@@ -193,7 +189,7 @@ def up(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> None
     epilog=examples("sudo spanbridge lab status", "sudo spanbridge lab status --format json")
 )
 @format_option("text", "json")
-@_state_dir
+@state_dir
 def status(*, output_format: str, place: Place) -> int:
     """
     Show nodes, bridges, uplinks, VLANs and pods as the kernel has them, agents and leases.
@@ -213,7 +209,7 @@ def status(*, output_format: str, place: Place) -> int:
     epilog=examples("sudo spanbridge lab verify", "sudo spanbridge lab verify --format json")
 )
 @format_option("text", "json")
-@_state_dir
+@state_dir
 def verify(*, output_format: str, place: Place) -> int:
     """
     Prove that every virt-handler reaches every other over the VLAN, and only there.
@@ -225,7 +221,7 @@ def verify(*, output_format: str, place: Place) -> int:
     """
     require_root()
     runtime = open_lab(place)
-    with _changing() as steps:
+    with changing() as steps:
         verdict = verify_lab(runtime, step=steps)
     if output_format == "json":
         click.echo(json.dumps(render_verdict(verdict), indent=2))
@@ -235,7 +231,7 @@ def verify(*, output_format: str, place: Place) -> int:
 
 
 @lab.command(epilog=examples("sudo spanbridge lab down"))
-@_state_dir
+@state_dir
 def down(*, place: Place) -> int:
     """
     Detach the pods and remove everything, also what a crash left.
@@ -244,7 +240,7 @@ def down(*, place: Place) -> int:
     the lab is removed all the same.
     """
     require_root()
-    with _changing() as steps:
+    with changing() as steps:
         removed = take_down(place, step=steps)
     if not removed:
         click.echo("No lab is up; there was nothing to remove.")
@@ -282,7 +278,7 @@ def demo(*, parameters: LabParameters, place: Place, bin_dir: Path | None) -> in
 
 
 def _demo_here(parameters: LabParameters, place: Place, bin_dir: Path | None) -> int:
-    with _changing() as steps:
+    with changing() as steps:
         with temporary_lab(parameters, place, bin_dir=bin_dir, step=steps) as runtime:
             restart = _restart(runtime, steps)
             verdict = dataclasses.replace(verify_lab(runtime, step=steps), restart=restart)
@@ -299,13 +295,6 @@ def _restart(runtime: Runtime, steps: Steps) -> Restart | None:
     node = runtime.lab.clusters[-1].nodes[0]
     steps(f"killing the agent of {node.name}; its successor renews the lease")
     return restart_agent(runtime, node, ask=ask)
-
-
-@contextlib.contextmanager
-def _changing() -> Iterator[Steps]:
-    """Change the lab: alone, with progress, and ended by a signal only between two steps."""
-    with ending_between_steps() as check, changing_alone(), progress(check) as steps:
-        yield steps
 
 
 def _render_words(parameters: LabParameters, place: Place, bin_dir: Path | None) -> list[str]:

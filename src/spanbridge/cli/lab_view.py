@@ -45,12 +45,15 @@ def view_status(status: LabStatus) -> list[RenderableType]:
     """Show one row for each node, and one for each lease."""
     wrong = [_line(good=False, text=fault) for fault in status.faults]
     fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
+    hint = "take it back: spanbridge lab fault --clear"
+    injected = [_line(good=False, text=f"injected: {each}; {hint}") for each in status.injected]
     return [
         _title(f"Lab, VLAN {status.vlan}"),
         Text(),
         _nodes(status),
         Text(),
         *_agents(status),
+        *injected,
         *(wrong or [fine]),
     ]
 

@@ -16,6 +16,7 @@ from spanbridge.lab.agents import Ask, agent_daemon
 from spanbridge.lab.build import find_netns
 from spanbridge.lab.daemons import find_daemon
 from spanbridge.lab.dhcp import Dnsmasq
+from spanbridge.lab.faults.ledger import read_entries
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
@@ -197,11 +198,20 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """The lab, node by node, and its DHCP server, if it was built with one."""
+    """
+    The lab, node by node.
+
+    Attributes:
+        vlan: Of the migration network.
+        nodes: Cluster by cluster.
+        server: The DHCP server, if it was built with one.
+        injected: Faults that it was given on purpose, each with its place.
+    """
 
     vlan: int
     nodes: tuple[NodeStatus, ...]
     server: ServerStatus | None = None
+    injected: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -233,7 +243,8 @@ def observe_lab(runtime: Runtime, *, ask: Ask) -> LabStatus:
     if runtime.has_agents:
         agents = on_each(lambda node: _observe_agent(place, node, ask), lab.nodes)
         nodes = tuple(replace(node, agent=agent) for node, agent in zip(nodes, agents, strict=True))
-    return LabStatus(lab.vlan, nodes, _observe_server(lab, place))
+    injected = tuple(each.label for each in read_entries(place))
+    return LabStatus(lab.vlan, nodes, _observe_server(lab, place), injected)
 
 
 def _observe_agent(place: Place, node: Node, ask: Ask) -> AgentStatus:
@@ -281,7 +292,14 @@ def render_status(status: LabStatus) -> dict[str, object]:
     """Make the JSON document of `lab status`."""
     nodes = [asdict(node) | {"fault": node.fault(status.vlan) or None} for node in status.nodes]
     server = asdict(status.server) if status.server is not None else None
-    return {"up": status.up, "vlan": status.vlan, "nodes": nodes, "dhcp": server}
+    injected = list(status.injected)
+    return {
+        "up": status.up,
+        "vlan": status.vlan,
+        "nodes": nodes,
+        "dhcp": server,
+        "injected": injected,
+    }
 
 
 def _observe_node(node: Node, there: frozenset[str], trunk: PortStatus | None) -> NodeStatus:
