@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/reference/rules and failures.md from the rules; run it with .venv/bin/python."""
+"""Writes docs/reference/rules, failures.md and lab-faults.md; run it with .venv/bin/python."""
 
 from pathlib import Path
 
+from spanbridge.lab.faults.page import render_page
 from spanbridge.stretch.lint.failures import render_failures
 from spanbridge.stretch.lint.pages import render_pages
 
@@ -19,6 +20,7 @@ def main() -> None:
     for name, text in pages.items():
         (folder / name).write_text(text, encoding="utf-8")
     (reference / "failures.md").write_text(render_failures(), encoding="utf-8")
+    (reference / "lab-faults.md").write_text(render_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,8 @@ def _show_table(*, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in ("fault", "strikes", "what happens", "verify names first"):
+    table.add_column("fault", no_wrap=True)
+    for heading in ("strikes", "what happens", "verify names first"):
         table.add_column(heading)
     for each in FAULTS.values():
         cause = f"{each.code} {CAUSES[each.code].title}"

@@ -6,6 +6,7 @@ Whatever stops `up` or `demo`, the lab is taken down before they return; what SI
 leaves is found by name by the next `down`, `up` or `demo`.
 """
 
+import contextlib
 import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from spanbridge.base.errors import InputError, NodeError
+from spanbridge.base.errors import InputError, NodeError, SpanbridgeError
 from spanbridge.cni.install import built_shim, install
 from spanbridge.lab.agents import agent_daemon, require_short_paths, start_agents
 from spanbridge.lab.build import (
@@ -27,6 +28,7 @@ from spanbridge.lab.build import (
 )
 from spanbridge.lab.daemons import find_daemon
 from spanbridge.lab.dhcp import Dnsmasq, about, await_released, start_dnsmasq
+from spanbridge.lab.faults.ledger import clear
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.processes import end_processes
@@ -35,6 +37,9 @@ from spanbridge.lab.topology import DHCP_NETNS, Lab, LabParameters, plan_lab
 
 RELEASE_WAIT_S: Final = 10.0
 """Time for the DHCP server to take note of the last RELEASE."""
+
+FAULTS_WAIT_S: Final = 10.0
+"""Time for the lab to be whole again after faults that were cleared; it may never be."""
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
@@ -250,6 +255,7 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
     Raises:
         NodeError: Something is still there afterwards.
     """
+    _clear_faults(place)
     step("detaching every pod with CNI DEL and removing the lab")
     end_processes(find_netns(), but=_daemons(place))
     detached, troubles = _detach(place)
@@ -260,6 +266,15 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
     if rest := find_netns():
         raise NodeError(f"cannot remove the lab: {', '.join(rest)} still there")
     return Removed(detached, leases, released, names, had_files, troubles)
+
+
+def _clear_faults(place: Place) -> None:
+    """Take faults back as well as it goes, so that pods can be detached in order."""
+    record = place.read()
+    if record is not None:
+        runtime = Runtime(plan_lab(record.parameters), place, record.bin_dir)
+        with contextlib.suppress(SpanbridgeError):
+            clear(runtime, settle_s=FAULTS_WAIT_S)
 
 
 def _daemons(place: Place) -> set[int]:

@@ -8,6 +8,7 @@ listed and can be cleared, never one that nobody knows of.
 """
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -172,7 +173,11 @@ def _clear(entry: Entry) -> str:
 
 
 def clear(
-    runtime: Runtime, names: Iterable[str] = (), *, ask: Ask | None = None
+    runtime: Runtime,
+    names: Iterable[str] = (),
+    *,
+    ask: Ask | None = None,
+    settle_s: float = SETTLE_S,
 ) -> tuple[Entry, ...]:
     """
     Take faults back, the last one first, and wait until the lab is whole again.
@@ -181,6 +186,7 @@ def clear(
         runtime: Of the lab.
         names: Of those to take back; none means all.
         ask: Asks an agent; None leaves leases alone.
+        settle_s: How long to wait for that.
 
     Returns:
         What was taken back.
@@ -200,7 +206,8 @@ def clear(
     _forget_neighbours()
     busy = {site for each in read_entries(runtime.place) for site in each.sites}
     sites = {site for each in chosen for site in each.sites} - busy
-    _settle(runtime, [node for node in runtime.lab.nodes if node.name in sites], ask)
+    nodes = [node for node in runtime.lab.nodes if node.name in sites]
+    _settle(runtime, nodes, ask, time.monotonic() + settle_s)
     return tuple(chosen)
 
 
@@ -225,27 +232,24 @@ def _forget_neighbours() -> None:
             run_in(name, ("ip", "neighbour", "flush", "dev", POD_INTERFACE))
 
 
-def _settle(runtime: Runtime, nodes: Sequence[Node], ask: Ask | None) -> None:
+def _settle(runtime: Runtime, nodes: Sequence[Node], ask: Ask | None, deadline: float) -> None:
     """Wait until the ports of nodes forward and their pods have addresses; renew leases."""
     for node in nodes:
-        _await(lambda node=node: _forwards(node), f"{node.name} is not connected again")  # type: ignore[misc]  # a bound default
+        _await(functools.partial(_forwards, node), deadline, f"{node.name} is not connected again")
     if runtime.lab.dhcp is not None and runtime.has_agents and ask is not None:
         for node in nodes:
             # A lease that came near its end meanwhile must not be the next fault.
             if find_daemon(agent_daemon(runtime.place, node)) is not None:
                 ask(runtime.place.agent_socket(node), "renew")
     for node in nodes:
-        _await(
-            lambda node=node: bool(pod_address(node.handler)),  # type: ignore[misc]  # as above
-            f"the pod of {node.name} has no address again",
-        )
+        trouble = f"the pod of {node.name} has no address again"
+        _await(functools.partial(pod_address, node.handler), deadline, trouble)
 
 
-def _await(happened: Callable[[], bool], trouble: str) -> None:
-    deadline = time.monotonic() + SETTLE_S
+def _await(happened: Callable[[], object], deadline: float, trouble: str) -> None:
     while not happened():
         if time.monotonic() > deadline:
-            raise NodeError(f"cannot bring the lab back: {trouble} after {SETTLE_S:.0f} s")
+            raise NodeError(f"cannot bring the lab back: {trouble}")
         time.sleep(_POLL_S)
 
 
