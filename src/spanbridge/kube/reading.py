@@ -7,9 +7,11 @@ may be used by several threads. Needs the extra ``kube``.
 """
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -138,16 +140,36 @@ def open_cluster(name: str, context: str, kubeconfig: str = "") -> ClusterApi:
     settings = client.Configuration()
     # One more try: what does not answer at all must not hold up the others for long.
     settings.retries = 1
+    said: list[str] = []
     try:
-        config.load_kube_config(
-            files, context=context, client_configuration=settings, persist_config=False
-        )
+        with _listening(said):
+            config.load_kube_config(
+                files, context=context, client_configuration=settings, persist_config=False
+            )
     except (config.ConfigException, OSError, ValueError, KeyError) as error:
+        said.append(_first_line(error))
+    if said:
         raise NodeError(
-            f"cannot ask cluster {name}: context {context} of {files}: {_first_line(error)}",
+            f"cannot ask cluster {name}: context {context} of {files}: {said[0]}",
             hint=_LOGIN.format(context=context),
-        ) from error
+        )
     return ClusterApi(name, context, client.ApiClient(settings))
+
+
+@contextmanager
+def _listening(said: list[str]) -> Iterator[None]:
+    """Collect errors that are logged: the library goes on when a program for a login fails."""
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(_first_line(ValueError(record.getMessage())))
+
+    listener = Listener(logging.ERROR)
+    logging.getLogger().addHandler(listener)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(listener)
 
 
 def _check_context(files: str, name: str, context: str) -> None:
