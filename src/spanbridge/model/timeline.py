@@ -52,6 +52,8 @@ class Migration:
         paused_at_ms: When the guest stopped at the source; None where it never did.
         downtime_ms: As QEMU says.
         seen_downtime_ms: The longest gap between two ticks of the guest's counter.
+        lost_ticks: Ticks of the guest's counter that never came, or came twice; must be 0.
+        session_kept: Whether the guest's TCP session outlived it; None where nobody looked.
         migration0_bytes: Bytes that left the source's ``migration0`` meanwhile.
         elsewhere_bytes: Bytes of the migration on any other device; must be 0.
         samples: In the order of time.
@@ -71,3 +73,5 @@ class Migration:
     elsewhere_bytes: int = 0
     samples: tuple[Sample, ...] = ()
     error: str = ""
+    lost_ticks: int = 0
+    session_kept: bool | None = None

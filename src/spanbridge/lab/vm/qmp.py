@@ -100,7 +100,7 @@ async def set_capabilities(client: "QMPClient", chosen: Mapping[str, bool]) -> N
     await ask(client, "migrate-set-capabilities", capabilities=listed)
 
 
-async def running(client: "QMPClient") -> str:
+async def state_of(client: "QMPClient") -> str:
     """Tell the state of the guest: ``running``, ``paused``, ``inmigrate``, ``postmigrate``."""
     return str((await ask(client, "query-status")).get("status"))
 
