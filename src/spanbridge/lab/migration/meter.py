@@ -34,6 +34,7 @@ _SO_ATTACH_FILTER: Final = 26
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER_BYTES: Final = 4 << 20
 _SNAP_BYTES: Final = 64
+_WHOLE_FRAME: Final = 0xFFFFFFFF
 # Classic BPF. Source: linux/filter.h, linux/bpf_common.h; ancillary data from SKF_AD_OFF on.
 _LOAD_HALF: Final = 0x28
 _LOAD_WORD: Final = 0x20
@@ -171,15 +172,16 @@ def render_filter(belonging: Iterable[int], addresses: Iterable[str]) -> bytes:
             kind, _, count = where.partition(" ")
             hops.append({"drop": drop - here - 1, "skip": int(count or 0)}.get(kind, 0))
         written += _INSTRUCTION.pack(code, *hops, value)
-    written += _INSTRUCTION.pack(_RETURN, 0, 0, _SNAP_BYTES)
+    written += _INSTRUCTION.pack(_RETURN, 0, 0, _WHOLE_FRAME)
     written += _INSTRUCTION.pack(_RETURN, 0, 0, 0)
     return bytes(written)
 
 
 def _capture(program: bytes) -> socket.socket:
     """Begin to collect, on all devices of the calling thread's namespace."""
-    # Protocol 0 collects nothing until bound: else frames get in that no filter saw.
-    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    opened = socket.socket(
+        socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.htons(_ETH_P_ALL)
+    )
     code = array("B", program)
     at, size = code.buffer_info()
     fprog = _PROGRAM.pack(size // _INSTRUCTION.size, at)
@@ -187,8 +189,10 @@ def _capture(program: bytes) -> socket.socket:
     with contextlib.suppress(OSError):
         opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     opened.settimeout(0)
-    # A device of index 0 is all of them.
-    opened.bind(("", _ETH_P_ALL))
+    # What came before there was a filter.
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            opened.recv(_SNAP_BYTES)
     return opened
 
 
