@@ -7,7 +7,7 @@ Layers, upper may import lower, never sideways or up (import-linter checks it)::
     cli
     agent | lab
     cni | stretch
-    bridge | firewall | ipam | kube | report
+    bridge | firewall | ipam | kube | probing | report
     rtnl | model
     base
 """

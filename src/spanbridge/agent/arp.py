@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from spanbridge.ipam.dhcp.ether import ARP_REPLY, arp_probe, parse_arp
+from spanbridge.ipam.dhcp.ether import arp_probe
+from spanbridge.model.arp import ARP_REPLY, parse_arp
 from spanbridge.model.node_state import ProbeState
 
 PROBES: Final = 3

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from spanbridge.ipam.dhcp.ether import ARP_REPLY, arp_probe, parse_arp
-from spanbridge.lab.capture import Frame
+from spanbridge.ipam.dhcp.ether import arp_probe
+from spanbridge.model.arp import ARP_REPLY, parse_arp
+from spanbridge.probing.capture import Frame
 
 _ETH_P_ARP: Final = 0x0806
 _FRAME_BYTES: Final = 1514

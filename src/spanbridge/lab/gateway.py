@@ -12,10 +12,10 @@ from typing import Final
 
 from spanbridge.base.names import IfName
 from spanbridge.lab.arp import ArpSettings, count_naming, open_arp_socket, who_has
-from spanbridge.lab.capture import Recording
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.proofs import GatewayProof, PodGateway
 from spanbridge.lab.topology import DHCP_LINK, DHCP_NETNS, NODE_BRIDGE, POD_INTERFACE, Lab, Node
+from spanbridge.probing.capture import Recording
 from spanbridge.rtnl import NetNs, Rtnl
 
 _SETTINGS: Final = ArpSettings()

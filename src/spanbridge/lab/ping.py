@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from spanbridge.lab.icmp import Echo, parse_reply, render_request
+from spanbridge.probing.icmp import Echo, parse_reply, render_request
 
 _PAYLOAD_BYTES: Final = 48
 _BUFFER_BYTES: Final = 2048

@@ -3,7 +3,6 @@
 
 from dataclasses import dataclass
 
-from spanbridge.lab.capture import TagCount
 from spanbridge.lab.ping import PingResult
 from spanbridge.lab.proofs import (
     GatewayProof,
@@ -12,6 +11,7 @@ from spanbridge.lab.proofs import (
     render_gateway,
     render_leases,
 )
+from spanbridge.probing.capture import TagCount
 
 
 @dataclass(frozen=True, slots=True)

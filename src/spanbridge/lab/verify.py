@@ -15,7 +15,6 @@ from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.lab.build import build_pod
-from spanbridge.lab.capture import TagCount, count_tags, open_capture, read_capture
 from spanbridge.lab.gateway import count_leaked, measure_gateway
 from spanbridge.lab.leases import prove_leases
 from spanbridge.lab.parallel import on_each
@@ -25,6 +24,7 @@ from spanbridge.lab.proofs import GatewayProof
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import FABRIC_NETNS, Lab, Node, Pod
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
+from spanbridge.probing.capture import TagCount, count_tags, open_capture, read_capture
 from spanbridge.rtnl import NetNs, delete_named_netns
 
 Step = Callable[[str], None]

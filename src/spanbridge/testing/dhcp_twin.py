@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from spanbridge.base.clock import Clock
-from spanbridge.ipam.dhcp.ether import BROADCAST_IP, Arp, parse_arp, parse_udp_frame
+from spanbridge.ipam.dhcp.ether import BROADCAST_IP, parse_udp_frame
 from spanbridge.ipam.dhcp.packet import Message, parse_message
 from spanbridge.ipam.dhcp.sockets import LinkGoneError
 from spanbridge.ipam.dhcp.wire import Ears, Listener
+from spanbridge.model.arp import Arp, parse_arp
 
 _T = TypeVar("_T")
 

@@ -16,13 +16,13 @@ import pytest
 from spanbridge.ipam.dhcp.ether import (
     CLIENT_PORT,
     SERVER_PORT,
-    Arp,
     UdpFrame,
     arp_announcement,
     render_udp_frame,
 )
 from spanbridge.ipam.dhcp.sockets import LinkGoneError, observe_place
 from spanbridge.ipam.dhcp.wire import Ears, LinkWire, Wire
+from spanbridge.model.arp import Arp
 from spanbridge.rtnl import NetNs
 from spanbridge.testing.dhcp import wait_until
 from spanbridge.testing.dhcp_twin import TwinLink, TwinWire

@@ -18,7 +18,6 @@ from spanbridge.base.errors import NodeError
 from spanbridge.lab.agents import agent_daemon, start_agents
 from spanbridge.lab.arp import ArpSettings, count_naming, open_arp_socket, who_has
 from spanbridge.lab.build import find_netns, release_netns
-from spanbridge.lab.capture import count_tags, open_capture, read_capture
 from spanbridge.lab.daemons import Daemon, await_ready, find_daemon, kill, launch
 from spanbridge.lab.dhcp import Dnsmasq, start_dnsmasq
 from spanbridge.lab.lifecycle import down
@@ -26,6 +25,7 @@ from spanbridge.lab.ping import PingResult, PingSettings, open_echo_socket, ping
 from spanbridge.lab.place import Place, Record, changing_alone
 from spanbridge.lab.processes import find_processes
 from spanbridge.lab.topology import DHCP_NETNS, LabParameters, Node, plan_lab
+from spanbridge.probing.capture import count_tags, open_capture, read_capture
 from spanbridge.rtnl import NetNs
 from spanbridge.testing.plugin import MakeNetns, Netns
 

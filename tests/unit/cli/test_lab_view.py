@@ -10,7 +10,6 @@ from rich.console import Console, RenderableType
 
 from spanbridge.cli.lab_view import view_plan, view_removed, view_status, view_verdict
 from spanbridge.cli.terminal import facts
-from spanbridge.lab.capture import UNTAGGED, TagCount
 from spanbridge.lab.lifecycle import Removed
 from spanbridge.lab.ping import PingResult
 from spanbridge.lab.place import Place
@@ -29,6 +28,7 @@ from spanbridge.lab.status import (
 )
 from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
+from spanbridge.probing.capture import UNTAGGED, TagCount
 
 GOLDEN = Path(__file__).parent / "golden"
 SILENT = PingResult("10.88.0.2", 12, ())

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from spanbridge.ipam.dhcp.ether import ARP_REPLY, ARP_REQUEST
 from spanbridge.lab.arp import count_naming
-from spanbridge.lab.capture import Frame
 from spanbridge.lab.proofs import GatewayProof, Leased, LeaseProof, PodGateway, Restart
 from spanbridge.lab.topology import AddressRange
+from spanbridge.model.arp import ARP_REPLY, ARP_REQUEST
+from spanbridge.probing.capture import Frame
 
 GATEWAY = "10.88.0.1"
 POOL = AddressRange(IPv4Address("10.88.0.2"), IPv4Address("10.88.0.201"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from spanbridge.lab.capture import UNTAGGED, TagCount
 from spanbridge.lab.ping import PingResult
 from spanbridge.lab.proofs import GatewayProof, Leased, LeaseProof, PodGateway, Restart
 from spanbridge.lab.topology import AddressRange
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict, render_verdict
+from spanbridge.probing.capture import UNTAGGED, TagCount
 
 SILENT = PingResult("10.88.0.2", 12, ())
 

@@ -19,8 +19,6 @@ from spanbridge.base.errors import NodeError
 from spanbridge.ipam.dhcp import machine, options
 from spanbridge.ipam.dhcp.ether import (
     BROADCAST_IP,
-    BROADCAST_MAC,
-    Arp,
     UdpFrame,
     arp_announcement,
     arp_probe,
@@ -56,6 +54,7 @@ from spanbridge.ipam.dhcp.session import (
 from spanbridge.ipam.dhcp.sockets import LinkGoneError
 from spanbridge.ipam.dhcp.timing import Held, Random
 from spanbridge.ipam.dhcp.wire import Ears, Wire
+from spanbridge.model.arp import BROADCAST_MAC, Arp
 
 LOOK_S: Final = 30.0
 """Longest time between two looks at whether the sandbox is still there."""

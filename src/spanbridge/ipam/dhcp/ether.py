@@ -11,22 +11,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from spanbridge.ipam.dhcp.packet import NO_ADDRESS, PacketError, pack_ipv4
+from spanbridge.model.arp import ARP_REQUEST, ETHERNET, Arp, render_arp_request, strip_ethernet
 
 CLIENT_PORT: Final = 68
 SERVER_PORT: Final = 67
-BROADCAST_MAC: Final = b"\xff" * 6
 BROADCAST_IP: Final = "255.255.255.255"
 
-ARP_REQUEST: Final = 1
-ARP_REPLY: Final = 2
-
 _ETH_P_IP: Final = 0x0800
-_ETH_P_ARP: Final = 0x0806
-_ETH_P_8021Q: Final = 0x8100
 _IPPROTO_UDP: Final = 17
 _TTL: Final = 64
 
-_ETHERNET: Final = struct.Struct("!6s6sH")
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 """u8 version and header words, TOS; u16 total length, id, fragment; u8 TTL, protocol; u16 sum."""
 
@@ -35,9 +29,6 @@ _UDP: Final = struct.Struct("!HHHH")
 
 _PSEUDO: Final = struct.Struct("!4s4sxBH")
 """Source: RFC 768, the header that the checksum covers as well."""
-
-_ARP: Final = struct.Struct("!HHBBH6s4s6s4s")
-"""u16 hardware, protocol; u8 their lengths; u16 operation; sender, target. Source: RFC 826."""
 
 _MORE_OR_OFFSET: Final = 0x3FFF
 """More fragments, and the fragment's offset. Source: RFC 791 section 3.1."""
@@ -54,17 +45,6 @@ class UdpFrame:
     payload: bytes
     sport: int = CLIENT_PORT
     dport: int = SERVER_PORT
-
-
-@dataclass(frozen=True, slots=True)
-class Arp:
-    """One ARP packet; ``op`` is ``ARP_REQUEST`` or ``ARP_REPLY``."""
-
-    op: int
-    sender_mac: bytes
-    sender_ip: str
-    target_mac: bytes
-    target_ip: str
 
 
 def _checksum(data: bytes) -> int:
@@ -93,22 +73,10 @@ def render_udp_frame(frame: UdpFrame) -> bytes:
         udp = _UDP.pack(frame.sport, frame.dport, length, checksum)
         head = (0x45, 0, _IPV4.size + length, 0, 0, _TTL, _IPPROTO_UDP)
         ip = _IPV4.pack(*head, _checksum(_IPV4.pack(*head, 0, src, dst)), src, dst)
-        ethernet = _ETHERNET.pack(frame.dst_mac, frame.src_mac, _ETH_P_IP)
+        ethernet = ETHERNET.pack(frame.dst_mac, frame.src_mac, _ETH_P_IP)
     except struct.error as exc:
         raise PacketError(f"cannot encode a UDP frame: {exc}") from exc
     return ethernet + ip + udp + frame.payload
-
-
-def _strip(data: bytes, wanted: int) -> tuple[bytes, bytes, bytes] | None:
-    """Cut off the Ethernet header and one 802.1Q tag: destination, source, payload."""
-    if len(data) < _ETHERNET.size:
-        return None
-    dst, src, kind = _ETHERNET.unpack_from(data)
-    start = _ETHERNET.size
-    if kind == _ETH_P_8021Q and len(data) >= start + 4:
-        kind = int.from_bytes(data[start + 2 : start + 4], "big")
-        start += 4
-    return (dst, src, data[start:]) if kind == wanted else None
 
 
 def _ipv4_udp(packet: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -132,7 +100,7 @@ def parse_udp_frame(data: bytes, *, checksum_ready: bool = True) -> UdpFrame | N
         checksum_ready: False when the kernel says that the UDP checksum was left to
             a device, as between two ends of a veth pair (TP_STATUS_CSUMNOTREADY).
     """
-    outer = _strip(data, _ETH_P_IP)
+    outer = strip_ethernet(data, _ETH_P_IP)
     inner = _ipv4_udp(outer[2]) if outer else None
     if outer is None or inner is None:
         return None
@@ -155,33 +123,14 @@ def parse_udp_frame(data: bytes, *, checksum_ready: bool = True) -> UdpFrame | N
     )
 
 
-def _arp_request(mac: bytes, sender_ip: str, target_ip: str) -> bytes:
-    sender, target = pack_ipv4(sender_ip), pack_ipv4(target_ip)
-    body = _ARP.pack(1, _ETH_P_IP, 6, 4, ARP_REQUEST, mac, sender, b"", target)
-    return _ETHERNET.pack(BROADCAST_MAC, mac, _ETH_P_ARP) + body
-
-
 def arp_probe(mac: bytes, ip: str) -> bytes:
     """Ask who has ``ip``, without claiming it. Source: RFC 5227 section 2.1.1."""
-    return _arp_request(mac, NO_ADDRESS, ip)
+    return render_arp_request(mac, pack_ipv4(NO_ADDRESS), pack_ipv4(ip))
 
 
 def arp_announcement(mac: bytes, ip: str) -> bytes:
     """Claim ``ip``: a request for one's own address. Source: RFC 5227 section 2.3."""
-    return _arp_request(mac, ip, ip)
-
-
-def parse_arp(data: bytes) -> Arp | None:
-    """Decode, or None for whatever is not a whole ARP request or reply for IPv4."""
-    outer = _strip(data, _ETH_P_ARP)
-    if outer is None or len(outer[2]) < _ARP.size:
-        return None
-    hardware, protocol, hlen, plen, op, *pairs = _ARP.unpack_from(outer[2])
-    known = (hardware, protocol, hlen, plen) == (1, _ETH_P_IP, 6, 4)
-    if not known or op not in {ARP_REQUEST, ARP_REPLY}:
-        return None
-    sender_mac, sender, target_mac, target = pairs
-    return Arp(op, sender_mac, socket.inet_ntoa(sender), target_mac, socket.inet_ntoa(target))
+    return render_arp_request(mac, pack_ipv4(ip), pack_ipv4(ip))
 
 
 def is_conflict(arp: Arp, *, mac: bytes, ip: str) -> bool:

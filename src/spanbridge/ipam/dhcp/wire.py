@@ -15,7 +15,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
-from spanbridge.ipam.dhcp.ether import SERVER_PORT, Arp, parse_arp, parse_udp_frame
+from spanbridge.ipam.dhcp.ether import SERVER_PORT, parse_udp_frame
 from spanbridge.ipam.dhcp.packet import NO_ADDRESS, pack_ipv4
 from spanbridge.ipam.dhcp.sockets import (
     AUXDATA,
@@ -31,6 +31,7 @@ from spanbridge.ipam.dhcp.sockets import (
     open_sockets,
     sandbox_is_there,
 )
+from spanbridge.model.arp import Arp, parse_arp
 
 _T = TypeVar("_T")
 

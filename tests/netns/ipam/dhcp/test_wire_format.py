@@ -9,7 +9,6 @@ import pytest
 
 from spanbridge.ipam.dhcp.ether import (
     BROADCAST_IP,
-    BROADCAST_MAC,
     UdpFrame,
     arp_announcement,
     arp_probe,
@@ -24,6 +23,7 @@ from spanbridge.ipam.dhcp.options import (
     request_selecting,
 )
 from spanbridge.ipam.dhcp.packet import NO_ADDRESS, Message, render_message
+from spanbridge.model.arp import BROADCAST_MAC
 
 MAC, SERVER_MAC = b"\2\0\0\0\0\1", b"\2\0\0\0\0\xfe"
 US, SERVER = "192.168.77.20", "192.168.77.1"

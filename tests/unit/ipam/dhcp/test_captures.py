@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from spanbridge.ipam.dhcp.ether import Arp, UdpFrame, parse_arp, parse_udp_frame
+from spanbridge.ipam.dhcp.ether import UdpFrame, parse_udp_frame
 from spanbridge.ipam.dhcp.options import ClasslessRoute, Granted, parse_granted, server_text
 from spanbridge.ipam.dhcp.packet import MessageType, PacketError, is_reply_for, parse_message
+from spanbridge.model.arp import Arp, parse_arp
 
 Datagram = Callable[[str], UdpFrame]
 MAC = bytes.fromhex("020000000001")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spanbridge.ipam.dhcp.ether import parse_arp, parse_udp_frame
+from spanbridge.ipam.dhcp.ether import parse_udp_frame
 from spanbridge.ipam.dhcp.options import Granted, parse_granted, server_text
 from spanbridge.ipam.dhcp.packet import (
     Message,
@@ -22,6 +22,7 @@ from spanbridge.ipam.dhcp.packet import (
     render_message,
 )
 from spanbridge.model.addresses import edge_fault, parse_cidr
+from spanbridge.model.arp import parse_arp
 
 CAPTURES: Final = sorted((Path(__file__).parent / "captures").glob("*/*.hex"))
 NAMES = pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)

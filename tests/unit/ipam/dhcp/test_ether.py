@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanbridge.ipam.dhcp.ether import (
-    Arp,
     UdpFrame,
     arp_announcement,
     arp_probe,
     is_conflict,
-    parse_arp,
     parse_udp_frame,
     render_udp_frame,
 )
 from spanbridge.ipam.dhcp.packet import PacketError
+from spanbridge.model.arp import Arp, parse_arp
 
 MAC, OTHER = b"\2\0\0\0\0\1", b"\2\0\0\0\0\2"
 ADDRESSES = st.ip_addresses(v=4).map(str)

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from spanbridge.lab.capture import UNTAGGED, TagCount, frame_vlan
+from spanbridge.probing.capture import UNTAGGED, TagCount, frame_vlan
 
 SOL_PACKET, AUXDATA = 263, 8
 ADDRESSES = bytes(12)

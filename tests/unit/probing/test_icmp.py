@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spanbridge.lab.icmp import Echo, checksum, parse_reply, render_request
+from spanbridge.probing.icmp import Echo, checksum, parse_reply, render_request
 
 ECHOES = st.builds(Echo, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=100))
 
