@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from spanbridge.probing.filters import Instruction, attach_filter
+
 _ETH_P_ALL: Final = 0x0003
 _ETH_P_8021Q: Final = 0x8100
 # Absent in Python's socket module. Source: asm-generic/socket.h, linux/if_packet.h.
@@ -86,17 +88,34 @@ class TagCount:
         return sum(self.frames.values()) - self.tagged(vlan) - self.untagged
 
 
-def open_capture(interface: str) -> socket.socket:
-    """Begin to collect the frames on ``interface``, in the namespace of the calling thread."""
+def open_capture(interface: str, *, only: Sequence[Instruction] = ()) -> socket.socket:
+    """
+    Begin to collect the frames on ``interface``, in the namespace of the calling thread.
+
+    Args:
+        interface: Name of the link.
+        only: Program that chooses frames; none takes all.
+    """
     # Protocol 0 collects nothing until bound: else frames of other links get in.
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    opened.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+    try:
+        opened.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+        if only:
+            attach_filter(opened, only)
+        widen_buffer(opened)
+        opened.settimeout(0)
+        opened.bind((interface, _ETH_P_ALL))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def widen_buffer(sock: socket.socket, size: int = _BUFFER_BYTES) -> None:
+    """Let a socket keep more until it is read, where that is allowed."""
     # More than net.core.rmem_max needs CAP_NET_ADMIN of the first user namespace.
     with contextlib.suppress(OSError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-    opened.settimeout(0)
-    opened.bind((interface, _ETH_P_ALL))
-    return opened
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
 
 
 def read_capture(capture: socket.socket) -> Recording:
