@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,8 @@ from spanbridge.model.node_state import (
     VlanEntry,
 )
 from spanbridge.model.reader import parse_object
-from spanbridge.rtnl import SCOPE_LINK, TABLE_MAIN, Address, Link, NetNs, Rtnl
+from spanbridge.probing.links import observe_links
+from spanbridge.rtnl import TABLE_MAIN, NetNs, Rtnl
 from spanbridge.stretch.doctor import NF_CALL
 
 BIN_DIRS: Final = (Path("/opt/cni/bin"),)
@@ -106,45 +107,6 @@ def probe(state: NodeState, questions: Iterable[Asked]) -> NodeState:
 
 
 # ---------------------------------------------------------------- the kernel
-
-
-def observe_links(node: Rtnl) -> tuple[LinkState, ...]:
-    """List all links with their addresses and VLANs."""
-    found = sorted(node.links(vlans=True), key=lambda link: link.index)
-    names: dict[int, str] = {link.index: link.name for link in found}
-    addresses: dict[int, list[str]] = {}
-    for each in node.addresses():
-        if _counts(each):
-            listed = addresses.setdefault(each.index, [])
-            listed.append(f"{each.address}/{each.prefix_length}")
-    return tuple(_link_state(link, names, addresses.get(link.index, [])) for link in found)
-
-
-def _counts(address: Address) -> bool:
-    return not (":" in address.address and address.scope == SCOPE_LINK)
-
-
-def _link_state(link: Link, names: Mapping[int, str], addresses: list[str]) -> LinkState:
-    bridge, port = link.bridge, link.port
-    return LinkState(
-        name=link.name,
-        kind=link.kind,
-        mac=link.mac,
-        mtu=link.mtu,
-        up=link.up,
-        carrier=link.carrier,
-        operstate=link.operstate,
-        master=names.get(link.master, ""),
-        lower=names.get(link.link, "") if link.link_netnsid is None else "",
-        vlan_id=link.vlan_id,
-        alias=link.alias,
-        loopback=link.loopback,
-        addresses=tuple(addresses),
-        vlans=tuple(VlanEntry(v.vid, v.vid_end, v.pvid, v.untagged) for v in link.vlans),
-        vlan_filtering=bridge.vlan_filtering if bridge else None,
-        default_pvid=bridge.default_pvid if bridge else 0,
-        forwarding=port is None or port.forwarding or not (link.up and link.carrier),
-    )
 
 
 def _observe_routes(node: Rtnl) -> Iterator[RouteState]:

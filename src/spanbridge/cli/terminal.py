@@ -94,3 +94,31 @@ def progress_behind_pipe() -> dict[str, str]:
     width = os.get_terminal_size(sys.stdout.fileno()).columns
     columns = {"COLUMNS": str(width)} if width else {}
     return {PROGRESS_VARIABLE: "lines"} | colour | columns
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """
+    Show how much of a known number is done; the block gets a function to tell it.
+
+    Args:
+        what: Is being done.
+    """
+    console = Console(file=sys.stderr, highlight=False, emoji=False)
+    if not console.file.isatty() or console.is_dumb_terminal:
+        yield lambda _done, _total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    shown = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
+    task = shown.add_task(what, total=None)
+
+    def tell(done: int, total: int) -> None:
+        shown.start()  # only now: what was shown before may still have moved
+        shown.update(task, completed=done, total=total)
+
+    try:
+        yield tell
+    finally:
+        shown.stop()

@@ -49,7 +49,7 @@ _REPLY, _REPLY6 = 0, 129
 
 # What sending to a neighbour that does not exist may answer; to us that is a lost echo.
 UNREACHABLE: Final = {
-    *(errno.EAGAIN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOBUFS),
+    *(errno.EAGAIN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN),
     *(errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EADDRNOTAVAIL),
 }
 
@@ -70,6 +70,9 @@ _COPIES: Final = 3
 
 _TRIES: Final = (1, 3, 5)
 """Copies of the largest size, one try after the other: it passes as a rule."""
+
+_REFUSED_MAX: Final = 40
+"""How often a kernel without room is asked again. It keeps neighbours for all namespaces."""
 
 _SETTLE_S: Final = 0.15
 
@@ -108,6 +111,7 @@ class Run:
         sent_ns: When each was sent, by its sequence number, in the time of the kernel.
         rtt_us: Of each answered one, in microseconds.
         duplicates: Answers beyond the first to one.
+        refused: How often the kernel had no room to send one.
         answered: Set with the first answer.
     """
 
@@ -117,6 +121,7 @@ class Run:
     sent_ns: dict[int, int] = field(default_factory=dict)
     rtt_us: dict[int, int] = field(default_factory=dict)
     duplicates: int = 0
+    refused: int = 0
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def forget(self) -> None:
@@ -174,7 +179,8 @@ class Pinger:
             size: Bytes of the whole IP packet; 0 for a small one.
 
         Returns:
-            Its sequence number; 0 where it is larger than the device may send.
+            Its sequence number; 0 where it is larger than the device may send, or where
+            the kernel has no room now, which says nothing of the network.
         """
         room = max(size - _HEADERS[self._version], TOKEN_BYTES) if size else _PAYLOAD_BYTES
         run.sequence += 1
@@ -184,7 +190,8 @@ class Pinger:
         try:
             self._sock.sendto(message, (run.address, 0))
         except OSError as error:
-            if error.errno == errno.EMSGSIZE:
+            if error.errno in {errno.EMSGSIZE, errno.ENOBUFS}:
+                run.refused += error.errno == errno.ENOBUFS
                 return 0
             if error.errno not in UNREACHABLE:
                 raise
@@ -256,7 +263,8 @@ def received_ns(beside: Sequence[tuple[int, int, bytes]]) -> int:
 
 async def find_present(pinger: Pinger, run: Run, settings: EchoSettings, pace: Pace) -> bool:
     """Ask until the target answers or patience is over; tell whether it has."""
-    for _ in range(max(1, round(settings.patience_s / settings.again_s))):
+    tries = max(1, round(settings.patience_s / settings.again_s))
+    while len(run.sent_ns) < tries and run.refused < _REFUSED_MAX:
         pinger.send(run)
         if await pace.wait(run.answered, settings.again_s):
             return True

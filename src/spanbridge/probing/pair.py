@@ -101,13 +101,19 @@ async def probe_pair(
     asked = _Asked(station, target, address, settings, ear)
     # What leaves by another device has no neighbour on this link.
     on_link = not route.next_hop and route.device in {station.interface, "lo"}
-    if on_link:
+    try:
         neighbour, (echo, path_mtu, dials) = await asyncio.gather(
-            asked.neighbour(), asked.packets(dialler)
+            asked.neighbour() if on_link else _nobody(), asked.packets(dialler)
         )
-    else:
-        neighbour, (echo, path_mtu, dials) = None, await asked.packets(dialler)
+    finally:
+        station.forget(address)
+        if ear is not None:
+            ear.forget(common_address(target, station.endpoint))
     return PairProbe(*names, address, route, neighbour, echo, path_mtu, dials)
+
+
+async def _nobody() -> None:
+    """Ask nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from spanbridge.probing.echo import Pinger, open_pinger
 from spanbridge.probing.filters import attach_filter, compile_filter, list_wire
 from spanbridge.probing.icmp import TOKEN_BYTES, Echo
 from spanbridge.probing.neighbours import Answer, Question, parse_frame, render_question
-from spanbridge.rtnl import NetNs, Rtnl
+from spanbridge.rtnl import NetNs, Rtnl, del_neighbour
 
 _T = TypeVar("_T")
 
@@ -67,6 +67,8 @@ class Station:
         self._wire = stack.enter_context(netns.run(self._open_wire))
         self._mac: bytes = self._wire.getsockname()[4]
         self.mac: Final = self._mac.hex(":")
+        self._index = self._rtnl.link_index(interface) or 0
+        self._known = {each.address for each in self._rtnl.neighbours(self._index)}
 
     @classmethod
     def open(cls, endpoint: Endpoint, netns: str, interface: str) -> Self:
@@ -138,6 +140,17 @@ class Station:
             link = self._rtnl.link(index)
             self._devices[index] = link.name if link else str(index)
         return self._devices[index]
+
+    def forget(self, address: str) -> None:
+        """
+        Let the kernel forget a neighbour that it did not know before.
+
+        It keeps at most 1024 for all namespaces together, fewer than a large mesh on one
+        machine has. Source: Linux 6.1, net/ipv4/arp.c, gc_thresh3.
+        """
+        if address and address not in self._known and self._index:
+            gone = {errno.ENOENT, errno.ENODEV, errno.EINVAL}
+            self._rtnl.request(del_neighbour(self._index, address), tolerate=gone)
 
     def ask(self, address: str, *, claim: bool = True) -> None:
         """

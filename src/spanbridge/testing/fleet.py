@@ -215,9 +215,7 @@ def _observe(pod: FleetPod) -> Endpoint:
     pod_address = next((each["local"] for each in eth0["addr_info"]), "")
     return dataclasses.replace(
         pod.endpoint,
-        addresses=tuple(
-            each["local"] for each in device["addr_info"] if each["scope"] == "global"
-        ),
+        addresses=tuple(each["local"] for each in device["addr_info"] if each["scope"] == "global"),
         mac=device["address"],
         mtu=device["mtu"],
         pod_address=pod_address,
