@@ -22,7 +22,8 @@ def test_every_measurement_is_there(fleet: Fleet) -> None:
         assert probe.route.device == "migration0"
         assert probe.neighbour is not None
         assert probe.neighbour.macs == (owners[probe.target],)
-        assert probe.neighbour.heard is not None and probe.neighbour.heard >= 3
+        assert probe.neighbour.heard is not None
+        assert probe.neighbour.heard >= 3
         assert probe.echo is not None
         assert (probe.echo.sent, probe.echo.received, probe.echo.heard) == (20, 20, 20)
         assert probe.echo.duplicates == 0
