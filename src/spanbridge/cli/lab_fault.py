@@ -12,7 +12,8 @@ from spanbridge.agent.client import ask
 from spanbridge.cli.lab_options import changing, state_dir
 from spanbridge.cli.options import examples, format_option
 from spanbridge.cli.terminal import facts
-from spanbridge.lab.faults.ledger import Entry, clear, inject, read_entries
+from spanbridge.lab.faults.ledger import clear, inject
+from spanbridge.lab.faults.records import Entry, read_entries
 from spanbridge.lab.faults.scenes import find_fault
 from spanbridge.lab.faults.table import FAULTS
 from spanbridge.lab.ground import require_root

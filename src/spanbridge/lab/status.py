@@ -16,7 +16,7 @@ from spanbridge.lab.agents import Ask, agent_daemon
 from spanbridge.lab.build import find_netns
 from spanbridge.lab.daemons import find_daemon
 from spanbridge.lab.dhcp import Dnsmasq
-from spanbridge.lab.faults.ledger import read_entries
+from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime

@@ -16,8 +16,9 @@ import pytest
 from spanbridge.base.errors import InputError, NodeError
 from spanbridge.lab.build import find_netns, release_netns
 from spanbridge.lab.faults import ledger
-from spanbridge.lab.faults.ledger import clear, inject, read_entries
+from spanbridge.lab.faults.ledger import clear, inject
 from spanbridge.lab.faults.recipes import Step
+from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.faults.steps import take
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from spanbridge.base.errors import InputError, NodeError
 from spanbridge.cli.lab_fault import fault as command
-from spanbridge.lab.faults.ledger import Entry, read_entries
 from spanbridge.lab.faults.page import render_page
 from spanbridge.lab.faults.recipes import Kind, Step, parse_step
+from spanbridge.lab.faults.records import Entry, read_entries
 from spanbridge.lab.faults.scenes import find_fault, set_scene
 from spanbridge.lab.faults.table import FAULTS
 from spanbridge.lab.place import Place

@@ -1,21 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""
-Faults that a lab has: injected, written down, and taken back.
-
-What takes a fault back is in the state directory before the fault is made, in
-``faults/NAME@PLACE.json``. So a command that was killed in between leaves a fault that is
-listed and can be cleared, never one that nobody knows of.
-"""
+"""Giving faults to a lab, and taking them back."""
 
 import contextlib
 import functools
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from spanbridge.base.errors import InputError, NodeError, SpanbridgeError
 from spanbridge.base.files import write_atomic
@@ -23,7 +14,8 @@ from spanbridge.lab.agents import Ask, agent_daemon
 from spanbridge.lab.build import find_netns
 from spanbridge.lab.daemons import find_daemon
 from spanbridge.lab.faults.looking import ask as ask_tool
-from spanbridge.lab.faults.recipes import Fault, Recipe, Step, parse_step
+from spanbridge.lab.faults.recipes import Fault, Recipe
+from spanbridge.lab.faults.records import Entry, read_entries, record_file, render_entry
 from spanbridge.lab.faults.scenes import find_fault, require_kernel, set_scene
 from spanbridge.lab.faults.steps import run_in, take
 from spanbridge.lab.place import Place
@@ -35,82 +27,6 @@ SETTLE_S: Final = 60.0
 """Time for ports to forward and a lease to be had again: a second, in a guest many."""
 
 _POLL_S: Final = 0.05
-_VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """
-    A fault that the lab has.
-
-    Attributes:
-        name: Of the fault.
-        at: Node, cluster or two clusters; empty for the whole lab.
-        since: ISO 8601 in UTC.
-        undo: What takes it back, in order.
-        touches: What it changes.
-        sites: Nodes that have to be whole again afterwards.
-        done: What was done, as an administrator would say it.
-    """
-
-    name: str
-    at: str
-    since: str
-    undo: tuple[Step, ...]
-    touches: frozenset[str]
-    sites: tuple[str, ...]
-    done: tuple[str, ...]
-
-    @property
-    def label(self) -> str:
-        """Name and place, for messages."""
-        return f"{self.name} at {self.at}" if self.at else self.name
-
-
-def read_entries(place: Place) -> tuple[Entry, ...]:
-    """List the faults that a lab has, the oldest first."""
-    files = sorted(_directory(place).glob("*.json"))
-    return tuple(sorted(map(_parse, files), key=lambda each: (each.since, each.name)))
-
-
-def _directory(place: Place) -> Path:
-    return place.directory / "faults"
-
-
-def _file(place: Place, name: str, at: str) -> Path:
-    return _directory(place) / f"{name}@{at}.json"
-
-
-def _parse(path: Path) -> Entry:
-    try:
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        return Entry(
-            name=document["name"],
-            at=document["at"],
-            since=document["since"],
-            undo=tuple(map(parse_step, document["undo"])),
-            touches=frozenset(document["touches"]),
-            sites=tuple(document["sites"]),
-            done=tuple(document["done"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NodeError(
-            f"cannot read {path}: {error}", hint="take the lab down: `spanbridge lab down`"
-        ) from error
-
-
-def _render(entry: Entry) -> bytes:
-    document = {
-        "version": _VERSION,
-        "name": entry.name,
-        "at": entry.at,
-        "since": entry.since,
-        "undo": [step.render() for step in entry.undo],
-        "touches": sorted(entry.touches),
-        "sites": entry.sites,
-        "done": entry.done,
-    }
-    return json.dumps(document, indent=2).encode()
 
 
 # ---------------------------------------------------------------- making
@@ -140,9 +56,9 @@ def inject(runtime: Runtime, name: str, at: str = "") -> Entry:
         sites=recipe.sites,
         done=tuple(map(str, recipe.make)),
     )
-    file = _file(runtime.place, fault.name, where)
+    file = record_file(runtime.place, fault.name, where)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, _render(entry))
+    write_atomic(file, render_entry(entry))
     try:
         for step in recipe.make:
             take(runtime, step)
@@ -220,7 +136,7 @@ def _undo(runtime: Runtime, entry: Entry) -> list[str]:
         except SpanbridgeError as error:
             troubles.append(f"cannot clear {entry.label}: {error.message}")
     if not troubles:
-        _file(runtime.place, entry.name, entry.at).unlink(missing_ok=True)
+        record_file(runtime.place, entry.name, entry.at).unlink(missing_ok=True)
     return troubles
 
 
