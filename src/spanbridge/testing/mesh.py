@@ -379,6 +379,8 @@ class MeshProber:
         issuer = _fingerprint(there.cluster)
         if there.cluster in self._mesh.expired:
             return Tls(Handshake.EXPIRED, issuer, "certificate has expired")
+        if here.cluster in self._mesh.expired:
+            return Tls(Handshake.REJECTED, issuer, "sslv3 alert certificate expired")
         if there.certificate is not Handshake.OK:
             return Tls(there.certificate, "dead" * 16, "as the model says")
         if there.cluster not in self._mesh.trusts[here.cluster]:

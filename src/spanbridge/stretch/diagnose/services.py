@@ -104,10 +104,25 @@ def find_trust(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
     for probe, dial in _dials(matrix, excused):
         if dial.tls is not None:
             by_result[dial.tls.result].append((probe, dial))
+    ended, refused = _split(by_result[Handshake.REJECTED])
+    by_result[Handshake.REJECTED] = refused
     yield from _untrusted(matrix, by_result)
-    for result, code in ((Handshake.EXPIRED, "SBV61"), (Handshake.NOT_YET_VALID, "SBV62")):
-        yield from _dated(matrix, by_result[result], by_result[Handshake.OK], code)
+    fine = by_result[Handshake.OK]
+    yield from _dated(matrix, by_result[Handshake.EXPIRED], ended, fine=fine, code="SBV61")
+    yield from _dated(matrix, by_result[Handshake.NOT_YET_VALID], [], fine=fine, code="SBV62")
     yield from _broken(matrix, by_result[Handshake.ERROR], by_result[Handshake.OK])
+
+
+def _split(
+    cases: list[tuple[PairProbe, Dial]],
+) -> tuple[list[tuple[PairProbe, Dial]], list[tuple[PairProbe, Dial]]]:
+    """
+    Set apart those whose own certificate had ended, by the server's alert; others follow.
+
+    Source: OpenSSL 3, ssl/ssl_stat.c, "certificate expired" for alert 45.
+    """
+    ended = [each for each in cases if each[1].tls and "expired" in each[1].tls.error]
+    return ended, [each for each in cases if each not in ended]
 
 
 def _untrusted(
@@ -193,16 +208,28 @@ def _stranger(
 
 def _dated(
     matrix: Matrix,
-    cases: list[tuple[PairProbe, Dial]],
+    servers: list[tuple[PairProbe, Dial]],
+    clients: list[tuple[PairProbe, Dial]],
+    *,
     fine: list[tuple[PairProbe, Dial]],
     code: str,
 ) -> Iterator[Culprit]:
-    """Find whose certificates are out of their time: a whole cluster's, or one pod's."""
-    current = {matrix.endpoints[probe.target].cluster for probe, _ in fine}
+    """
+    Find whose certificates are out of their time: a whole cluster's, or one pod's.
+
+    Args:
+        matrix: Of the run.
+        servers: Handshakes in which the server's was.
+        clients: Those in which the server said that the client's was.
+        fine: Those that came to an end.
+        code: Of the cause.
+    """
     groups: dict[tuple[str, str], list[tuple[PairProbe, Dial]]] = defaultdict(list)
-    for probe, dial in cases:
-        pod = matrix.endpoints[probe.target]
-        groups[pod.cluster, pod.name if pod.cluster in current else ""].append((probe, dial))
+    for cases, end in ((servers, "target"), (clients, "source")):
+        current = {matrix.endpoints[getattr(probe, end)].cluster for probe, _ in fine}
+        for probe, dial in cases:
+            pod = matrix.endpoints[getattr(probe, end)]
+            groups[pod.cluster, pod.name if pod.cluster in current else ""].append((probe, dial))
     for (cluster, pod_name), found in groups.items():
         probe, dial = found[0]
         facts = matrix.clusters.get(cluster)
