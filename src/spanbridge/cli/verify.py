@@ -39,6 +39,8 @@ class _Wanted:
 
 @click.command(
     epilog=examples(
+        "spanbridge verify network.yaml --static",
+        "spanbridge verify network.yaml --objects saved --html report.html",
         "sudo spanbridge verify --lab",
         "sudo spanbridge verify --lab --save seen.json --html report.html",
         "spanbridge verify --replay seen.json --junit verify.xml --format json",
@@ -48,6 +50,23 @@ class _Wanted:
     "intent", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--lab", is_flag=True, help="Observe the lab that is up on this machine.")
+@click.option(
+    "--static",
+    is_flag=True,
+    help="Judge what the objects of INTENT's clusters say; measure nothing.",
+)
+@click.option(
+    "--objects",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The same of saved objects, DIR/CLUSTER.json each; asks no cluster.",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Has the contexts of INTENT's clusters [default: $KUBECONFIG, then ~/.kube/config].",
+)
 @click.option(
     "--replay",
     type=click.Path(allow_dash=True, path_type=Path),
@@ -74,6 +93,9 @@ def verify(  # noqa: PLR0913  # one argument each option
     *,
     intent: Path | None,
     lab: bool,
+    static: bool,
+    objects: Path | None,
+    kubeconfig: Path | None,
     replay: Path | None,
     throughput: bool,
     html: Path | None,
@@ -86,13 +108,16 @@ def verify(  # noqa: PLR0913  # one argument each option
     Say whether virtual machines may move between clusters, and if not, why.
 
     Observes who reaches whom between all virt-handlers and sync controllers: routes,
-    neighbours, round trips, loss, path MTU, ports, certificates, addresses. With INTENT,
-    that says what the network was meant to be; else the lab's own parameters do.
+    neighbours, round trips, loss, path MTU, ports, certificates, addresses. INTENT says
+    what the network was meant to be, and which clusters are asked; of a lab, that is
+    otherwise known by its own parameters.
 
     Ends with 1 where there is a cause to mend, 3 where nothing can be observed.
     """
-    if lab == (replay is not None):
-        raise click.UsageError("say either --lab or --replay FILE")
+    if lab + (replay is not None) > 1 or not (lab or replay or intent):
+        raise click.UsageError("say one of: INTENT, --lab, --replay FILE")
+    if (static or objects or kubeconfig) and (lab or replay):
+        raise click.UsageError("--static, --objects and --kubeconfig go with INTENT alone")
     if replay is not None and (intent is not None or throughput):
         raise click.UsageError(
             "--replay judges a file: it goes with neither INTENT nor --throughput"
@@ -100,8 +125,13 @@ def verify(  # noqa: PLR0913  # one argument each option
     wanted = _Wanted(save, html, junit, output_format)
     if replay is not None:
         observations = _read(replay)
-    else:
+    elif lab:
         observations = _observe_lab(intent, state_dir, throughput=throughput)
+    else:
+        from spanbridge.cli.verify_clusters import ClusterRun, observe_clusters
+
+        run = ClusterRun(Path(intent or ""), objects, static, str(kubeconfig or ""))
+        observations = observe_clusters(run)
     return _conclude(observations, wanted)
 
 
