@@ -54,6 +54,7 @@ def view_status(status: LabStatus) -> list[RenderableType]:
         Text(),
         *_agents(status),
         *injected,
+        *_standins(status),
         *(wrong or [fine]),
     ]
 
@@ -82,6 +83,19 @@ def _agents(status: LabStatus) -> list[RenderableType]:
     if status.server is not None:
         shown += [Text(f" {_server(status.server)}"), Text()]
     return shown
+
+
+def _standins(status: LabStatus) -> list[RenderableType]:
+    """Show who stands in for KubeVirt's programs; nothing before somebody was asked to."""
+    table = _table()
+    for heading in ("stand-in", "pod", "process", "address", "migrations"):
+        table.add_column(heading)
+    for each in status.standins:
+        runs = "does not run" if each.pid is None else f"pid {each.pid}"
+        migrations = ", ".join(each.migrations) or "none"
+        row = (each.address, "cannot be asked" if each.trouble else migrations)
+        table.add_row(each.role, f"{each.pod}\n{each.netns}", runs, *row)
+    return [table, Text()] if table.row_count else []
 
 
 def _agent_rows(agent: AgentStatus) -> list[list[str]]:

@@ -33,7 +33,7 @@ from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.processes import end_processes
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import DHCP_NETNS, Lab, LabParameters, plan_lab
+from spanbridge.lab.topology import DHCP_NETNS, Lab, LabParameters, plan_lab, sync_pods
 
 RELEASE_WAIT_S: Final = 10.0
 """Time for the DHCP server to take note of the last RELEASE."""
@@ -303,10 +303,11 @@ def _detach(place: Place) -> tuple[int, tuple[str, ...]]:
         return 0, ()
     runtime = Runtime(plan_lab(record.parameters), place, record.bin_dir)
     lab, there = runtime.lab, set(find_netns())
+    on_demand = [(lab.outsider_node, lab.outsider), *((x.node, x.pod) for x in sync_pods(lab))]
     # As every runtime does: DEL also where ADD failed, or never told how it ended.
     attached = [
         (node, pod)
-        for node, pod in (*lab.attachments(), (lab.outsider_node, lab.outsider))
+        for node, pod in (*lab.attachments(), *on_demand)
         if node.netns in there and (pod.netns in there or place.result_file(pod).exists())
     ]
 

@@ -20,6 +20,7 @@ from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.standin.observing import StandinStatus, observe_standins
 from spanbridge.lab.topology import (
     DHCP_NETNS,
     FABRIC_NETNS,
@@ -206,19 +207,22 @@ class LabStatus:
         nodes: Cluster by cluster.
         server: The DHCP server, if it was built with one.
         injected: Faults that it was given on purpose, each with its place.
+        standins: Of KubeVirt's programs, where they were started.
     """
 
     vlan: int
     nodes: tuple[NodeStatus, ...]
     server: ServerStatus | None = None
     injected: tuple[str, ...] = ()
+    standins: tuple[StandinStatus, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Name the first thing on each node that is not as built, and then the server's."""
+        """Name the first thing on each node that is not as built, then the others' faults."""
         found = [(node.name, node.fault(self.vlan)) for node in self.nodes]
         if self.server is not None and self.server.pid is None:
             found.append((self.server.netns, "the DHCP server does not run"))
+        found += [(each.netns, each.fault) for each in self.standins]
         return tuple(f"{name}: {text}" for name, text in found if text)
 
     @property
@@ -244,7 +248,8 @@ def observe_lab(runtime: Runtime, *, ask: Ask) -> LabStatus:
         agents = on_each(lambda node: _observe_agent(place, node, ask), lab.nodes)
         nodes = tuple(replace(node, agent=agent) for node, agent in zip(nodes, agents, strict=True))
     injected = tuple(each.label for each in read_entries(place))
-    return LabStatus(lab.vlan, nodes, _observe_server(lab, place), injected)
+    server, standins = _observe_server(lab, place), observe_standins(lab, place)
+    return LabStatus(lab.vlan, nodes, server, injected, standins)
 
 
 def _observe_agent(place: Place, node: Node, ask: Ask) -> AgentStatus:
@@ -293,12 +298,14 @@ def render_status(status: LabStatus) -> dict[str, object]:
     nodes = [asdict(node) | {"fault": node.fault(status.vlan) or None} for node in status.nodes]
     server = asdict(status.server) if status.server is not None else None
     injected = list(status.injected)
+    standins = [asdict(each) | {"fault": each.fault or None} for each in status.standins]
     return {
         "up": status.up,
         "vlan": status.vlan,
         "nodes": nodes,
         "dhcp": server,
         "injected": injected,
+        "standins": standins,
     }
 
 

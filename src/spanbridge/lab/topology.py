@@ -174,6 +174,32 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncPod:
+    """
+    A pod of a cluster's virt-synchronization-controller; attached on demand.
+
+    Attributes:
+        pod: The pod, on the network of the node's virt-handler.
+        node: Where it runs.
+        number: 0 or 1 in its cluster.
+    """
+
+    pod: Pod
+    node: Node
+    number: int
+
+    @property
+    def cluster(self) -> str:
+        """Name of its cluster."""
+        return self.node.cluster
+
+    @property
+    def leader(self) -> bool:
+        """Whether it holds the lease; the other one stands by."""
+        return self.number == 0
+
+
+@dataclass(frozen=True, slots=True)
 class DhcpServer:
     """
     The DHCP server on the migration network.
@@ -371,6 +397,28 @@ def _planned_outsider(
 def _planned_server(planned: PlannedLab, subnet: ipaddress.IPv4Network) -> DhcpServer:
     first, last = (ipaddress.IPv4Address(each) for each in planned.pool)
     return DhcpServer(ipaddress.IPv4Address(planned.server), AddressRange(first, last), subnet[1])
+
+
+def sync_pods(lab: Lab) -> tuple[SyncPod, ...]:
+    """
+    Name the two sync controllers of every cluster, leader and standby, cluster by cluster.
+
+    On two nodes where there are two. Each takes an address of its node's virt-handler's range.
+    """
+    return tuple(
+        SyncPod(_sync_pod(node, number), node, number)
+        for cluster in lab.clusters
+        for number, node in enumerate((cluster.nodes[0], cluster.nodes[:2][-1]))
+    )
+
+
+def _sync_pod(node: Node, number: int) -> Pod:
+    return replace(
+        node.handler,
+        name=f"virt-synchronization-controller-{_suffix(f'{node.name}-sync{number}')}",
+        netns=f"{node.netns}.sync{number}",
+        container_id=f"{node.netns}-sync{number}",
+    )
 
 
 def cut_addresses(subnet: ipaddress.IPv4Network, parts: int) -> tuple[AddressRange, ...]:

@@ -15,6 +15,7 @@ from spanbridge.lab.ping import PingResult
 from spanbridge.lab.place import Place
 from spanbridge.lab.proofs import GatewayProof, Leased, LeaseProof, PodGateway, Restart
 from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.standin.observing import StandinStatus
 from spanbridge.lab.status import (
     AgentStatus,
     GivenLease,
@@ -26,8 +27,9 @@ from spanbridge.lab.status import (
     ServerStatus,
     VlanEntry,
 )
-from spanbridge.lab.topology import LabParameters, plan_lab
+from spanbridge.lab.topology import LabParameters, plan_lab, sync_pods
 from spanbridge.lab.verdict import Isolation, Pair, Trunk, Verdict
+from spanbridge.model.observations import Role
 from spanbridge.probing.capture import UNTAGGED, TagCount
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -162,6 +164,25 @@ def _status() -> LabStatus:
         299, "sb-lab-dhcp", "10.88.0.254", str(SERVER.pool.first), str(SERVER.pool.last), leases
     )
     return LabStatus(2, tuple(nodes), server)
+
+
+def _standins() -> LabStatus:
+    lab = plan_lab(LabParameters(nodes=1))
+    handler, sync = lab.nodes[0].handler, sync_pods(lab)[0].pod
+    standins = (
+        StandinStatus(
+            *("the virt-handler of east-1", handler.name, handler.netns, Role.HANDLER, 311),
+            *("/s/virt.sock", "10.88.0.9", ("m1",)),
+        ),
+        StandinStatus(
+            "the leading sync controller of east", sync.name, sync.netns, Role.LEADER, None, ""
+        ),
+    )
+    return replace(_status(), standins=standins)
+
+
+def test_status_shows_stand_ins_where_they_were_started() -> None:
+    assert _printed(*view_status(_standins())) == _golden("status-standins.txt")
 
 
 def test_a_passing_verdict_is_a_matrix_and_a_line_for_each_proof() -> None:

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from spanbridge.base.errors import InputError
 from spanbridge.base.names import ifname_fault, is_identifier
-from spanbridge.lab.topology import NETNS_PREFIX, IpamKind, LabParameters, cut_addresses, plan_lab
+from spanbridge.lab.topology import (
+    NETNS_PREFIX,
+    IpamKind,
+    LabParameters,
+    cut_addresses,
+    plan_lab,
+    sync_pods,
+)
 
 SUBNETS = st.builds(
     lambda address, length: ipaddress.IPv4Network((address, length), strict=False),
@@ -135,3 +142,34 @@ def test_what_cannot_be_built_is_refused(parameters: LabParameters, message: str
     with pytest.raises(InputError, match=message) as caught:
         plan_lab(parameters)
     assert caught.value.hint
+
+
+@given(clusters=CLUSTERS, nodes=st.integers(1, 8))
+def test_a_cluster_has_a_leading_and_a_standby_sync_controller_on_its_first_nodes(
+    clusters: tuple[str, ...], nodes: int
+) -> None:
+    assume(nodes * len(clusters) > 1)
+    pods = sync_pods(plan_lab(LabParameters(clusters, nodes)))
+    second = "1" if nodes == 1 else "2"
+    assert [(pod.node.name, pod.cluster, pod.leader) for pod in pods] == [
+        (f"{cluster}-{number}", cluster, number == "1" and place == 0)
+        for cluster in clusters
+        for place, number in enumerate(("1", second))
+    ]
+
+
+@given(clusters=CLUSTERS, nodes=st.integers(2, 8))
+def test_sync_controllers_have_names_of_their_own_that_everybody_accepts(
+    clusters: tuple[str, ...], nodes: int
+) -> None:
+    lab = plan_lab(LabParameters(clusters, nodes))
+    pods = [*(node.handler for node in lab.nodes), *(each.pod for each in sync_pods(lab))]
+    for names in ([pod.netns for pod in pods], [pod.container_id for pod in pods]):
+        assert len(set(names)) == len(pods)
+        assert all(name.startswith(NETNS_PREFIX) and is_identifier(name) for name in names)
+
+
+def test_a_sync_controller_takes_an_address_of_its_nodes_range() -> None:
+    for each in sync_pods(plan_lab(LabParameters(nodes=1))):
+        assert each.pod.addresses == each.node.handler.addresses
+        assert (each.pod.network, each.pod.vlan) == ("bridge-net", 2)
