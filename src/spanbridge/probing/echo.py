@@ -71,6 +71,9 @@ _COPIES: Final = 3
 _TRIES: Final = (1, 3, 5)
 """Copies of the largest size, one try after the other: it passes as a rule."""
 
+_TAG_BYTES: Final = 4
+"""So much more than its MTU a device takes in. Source: Linux 6.1, __is_skb_forwardable()."""
+
 _REFUSED_MAX: Final = 40
 """How often a kernel without room is asked again. It keeps neighbours for all namespaces."""
 
@@ -311,7 +314,8 @@ async def find_path_mtu(pinger: Pinger, address: str, largest: int, pace: Pace) 
         step = max(1, (high - low) // _WIDTH)
         # The next byte too: paths end at common sizes as a rule, and that shows it at once.
         sizes = sorted({low + 1, *range(low + step, high, step)})
-    return PathMtu(largest, low)
+    usual = (size for size in COMMON_MTUS if size <= low <= size + _TAG_BYTES)
+    return PathMtu(largest, next(usual, low))
 
 
 async def _passing(
