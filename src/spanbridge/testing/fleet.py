@@ -7,6 +7,7 @@ listens where a virt-handler would. A test breaks a part with `ip` or `nft`.
 """
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -32,11 +33,12 @@ from spanbridge.model.observations import (
 from spanbridge.model.verdict import Verdict
 from spanbridge.probing.dial import Credentials
 from spanbridge.probing.strays import Device
-from spanbridge.stretch.observing import Survey
+from spanbridge.stretch.observing import Progress, Survey
 from spanbridge.stretch.verify import verify
 from spanbridge.testing.plugin import MakeNetns, Netns, run
 
 INTERFACE: Final = "migration0"
+MTU: Final = 9000
 _PORTS: Final = {Role.HANDLER: 8443, Role.LEADER: 9185, Role.STANDBY: 9185}
 _READY_S: Final = 20
 _LIFE: Final = timedelta(days=1)
@@ -205,8 +207,6 @@ def stop(pod: FleetPod) -> None:
 
 
 def _observe(pod: FleetPod) -> Endpoint:
-    import json
-
     links = json.loads(run("ip", "-n", pod.netns.name, "-j", "address", "show"))
     found = {link["ifname"]: link for link in links}
     device, eth0 = found.get(INTERFACE), found.get("eth0", {"addr_info": []})
@@ -228,8 +228,7 @@ def make_fleet(
     directory: Path,
     sizes: Mapping[str, int],
     *,
-    mtu: int = 9000,
-    leaders: bool = True,
+    progress: Progress = lambda _done, _total: None,
 ) -> Iterator[Fleet]:
     """
     Make clusters of so many virt-handlers each, in which all is well.
@@ -238,14 +237,14 @@ def make_fleet(
         netns: Makes namespaces.
         directory: For certificates.
         sizes: Virt-handlers of each cluster, by its name.
-        mtu: Of bridge and pods.
-        leaders: Whether each cluster has a sync leader.
+        progress: Told of each probe.
     """
     switch = netns("switch")
     switch.run("ip", "link", "add", "br0", "up", "type", "bridge", "mcast_snooping", "0")
-    expected = Expectations("migration", INTERFACE, 0, mtu, ("10.88.0.0/16",), ("10.88.0.1",))
+    expected = Expectations("migration", INTERFACE, 0, MTU, ("10.88.0.0/16",), ("10.88.0.1",))
     with ExitStack() as stack:
-        fleet = Fleet(switch, directory, expected, stack)
+        options = RunOptions(progress=progress)
+        fleet = Fleet(switch, directory, expected, stack, options=options)
         for at, (cluster, size) in enumerate(sizes.items(), start=1):
             fleet.renew(cluster)
             for number in range(1, size + 1):
@@ -253,16 +252,15 @@ def make_fleet(
                 node = f"{cluster}-{number}"
                 address = f"10.88.{at}.{number}"
                 _add(fleet, netns, Endpoint(name, cluster, node, Role.HANDLER, "", (address,)))
-            if leaders:
-                name = f"{cluster}/virt-synchronization-controller-a"
-                address = f"10.88.{at}.200"
-                leader = Endpoint(name, cluster, f"{cluster}-1", Role.LEADER, "", (address,))
-                _add(fleet, netns, leader)
+            name = f"{cluster}/virt-synchronization-controller-a"
+            address = f"10.88.{at}.200"
+            leader = Endpoint(name, cluster, f"{cluster}-1", Role.LEADER, "", (address,))
+            _add(fleet, netns, leader)
         for cluster in sizes:
             for other in sizes:
                 if other != cluster:
                     fleet.exchange(cluster, other)
-        switch.run("ip", "link", "set", "br0", "mtu", str(mtu))
+        switch.run("ip", "link", "set", "br0", "mtu", str(MTU))
         for name in fleet.pods:
             fleet.serve(name)
         fleet.await_servers()
