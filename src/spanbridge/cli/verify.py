@@ -148,10 +148,8 @@ def _observe_lab(intent: Path | None, state_dir: Path, *, throughput: bool) -> "
     from spanbridge.cli.terminal import progress, progress_bar
     from spanbridge.lab.ground import require_root
     from spanbridge.lab.lifecycle import open_lab
-    from spanbridge.lab.observe import observe_lab_mesh
+    from spanbridge.lab.observe import lab_options, observe_lab_mesh
     from spanbridge.lab.place import Place, changing_alone
-    from spanbridge.lab.prober import RunOptions
-    from spanbridge.probing.throughput import Bounds
 
     require_root()
     expected = _expect(intent) if intent is not None else None
@@ -162,8 +160,17 @@ def _observe_lab(intent: Path | None, state_dir: Path, *, throughput: bool) -> "
             steps.done()
             bar(done, total)
 
-        options = RunOptions(throughput=Bounds() if throughput else None, progress=tell)
-        return observe_lab_mesh(runtime, ask=ask, expected=expected, options=options, step=steps)
+        def warn(what: str) -> None:
+            click.echo(f"warning: {what}", err=True)
+
+        return observe_lab_mesh(
+            runtime,
+            ask=ask,
+            expected=expected,
+            options=lab_options(throughput=throughput, progress=tell),
+            step=steps,
+            warn=warn,
+        )
 
 
 def _expect(intent: Path) -> "Expectations":

@@ -1,16 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """A verification run of a lab that is up."""
 
+import dataclasses
 from collections.abc import Callable
 
+from spanbridge.base.errors import NodeError
 from spanbridge.lab.agents import Ask
+from spanbridge.lab.migration.records import read_migrations
 from spanbridge.lab.prober import RunOptions, observe_scene
 from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.standin import ensure_standins
 from spanbridge.lab.survey import expect_lab, survey_lab
 from spanbridge.model.observations import Expectations, Observations
+from spanbridge.probing.pace import measure_pace
+from spanbridge.probing.pair import ProbeSettings
+from spanbridge.probing.throughput import Bounds
+from spanbridge.stretch.observing import Progress
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
+
+
+def lab_options(
+    *, throughput: bool = False, progress: Progress = lambda _done, _total: None
+) -> RunOptions:
+    """
+    Make the usual options, as patient as this machine is slow.
+
+    Args:
+        throughput: Measure it too, for a second each.
+        progress: Told after each probe.
+    """
+    probe = ProbeSettings(pace=measure_pace())
+    bounds = Bounds() if throughput else None
+    return RunOptions(probe=probe, throughput=bounds, progress=progress)
 
 
 def observe_lab_mesh(
@@ -20,6 +43,7 @@ def observe_lab_mesh(
     expected: Expectations | None = None,
     options: RunOptions | None = None,
     step: Step = lambda _: None,
+    warn: Step = lambda _: None,
 ) -> Observations:
     """
     Observe everything that a verdict is drawn from.
@@ -30,13 +54,19 @@ def observe_lab_mesh(
         expected: What the network was meant to be; None for what the lab was made as.
         options: How to run.
         step: Told what is being done.
+        warn: Told what could not be prepared; what follows from it is observed.
 
     Raises:
         NodeError: Something that all probes need is missing.
     """
+    try:
+        ensure_standins(runtime, step)
+    except NodeError as exc:
+        warn(str(exc))
     step("looking at pods, nodes and leases")
-    return observe_scene(
+    seen = observe_scene(
         lambda: survey_lab(runtime, ask=ask),
         expected or expect_lab(runtime.lab),
-        options or RunOptions(),
+        options or lab_options(),
     )
+    return dataclasses.replace(seen, migrations=read_migrations(runtime.place))

@@ -5,16 +5,22 @@ Who is where in a lab, for a verification: pods, leases, trust, and what the nod
 Read from the kernel, the agents and the files at the time of asking; absence is a fact.
 """
 
+import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from spanbridge.base.errors import SpanbridgeError
 from spanbridge.lab.agents import Ask
+from spanbridge.lab.kubevirt.identities import BUNDLE, Identity
 from spanbridge.lab.parallel import on_each
+from spanbridge.lab.place import Place
 from spanbridge.lab.prober import Scene
 from spanbridge.lab.runtime import POD_NAMESPACE, Runtime
-from spanbridge.lab.topology import POD_INTERFACE, Lab, Node, Pod
+from spanbridge.lab.standin import advertised
+from spanbridge.lab.topology import POD_INTERFACE, Lab, Node, Pod, sync_pods
+from spanbridge.lab.trust import authority, trust_dir, trusted
 from spanbridge.model.node_state import LinkState
 from spanbridge.model.observations import (
     AddressRange,
@@ -24,6 +30,7 @@ from spanbridge.model.observations import (
     NodeFacts,
     Role,
 )
+from spanbridge.probing.dial import Credentials
 from spanbridge.probing.links import observe_links
 from spanbridge.probing.strays import Device, list_suspects
 from spanbridge.rtnl import NetNs, Rtnl
@@ -31,6 +38,14 @@ from spanbridge.stretch.node_facts import node_facts
 from spanbridge.stretch.observing import Survey
 
 _POD_LINK: Final = "eth0"
+_CERTIFICATE: Final = re.compile(
+    r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n?", re.DOTALL
+)
+_IDENTITIES: Final = {
+    Role.HANDLER: (Identity.MIGRATION_CLIENT, Identity.HANDLER_SERVER),
+    Role.LEADER: (Identity.SYNC_CLIENT, Identity.SYNC_SERVER),
+}
+"""What a pod shows when it dials, and who must be at the other end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +113,27 @@ def survey_lab(runtime: Runtime, *, ask: Ask) -> Scene:
         runtime: Of the lab that is up.
         ask: Asks agents.
     """
-    lab = runtime.lab
+    lab, place = runtime.lab, runtime.place
     seen = on_each(lambda node: _view(runtime, node, ask), lab.nodes)
     views = dict(zip(lab.nodes, seen, strict=True))
     pods = [LabPod(node, pod) for node, pod in lab.attachments()]
+    pods += [
+        LabPod(each.node, each.pod, Role.LEADER if each.leader else Role.STANDBY)
+        for each in sync_pods(lab)
+        if place.result_file(each.pod).exists()
+    ]
     links = {each.name: observe_namespace(each.pod.netns) for each in pods}
-    endpoints = tuple(_endpoint(each, links[each.name], views[each.node].leases) for each in pods)
+    named = {each.name: advertised(place, each.name).rpartition(":")[0] for each in lab.clusters}
+    endpoints = tuple(
+        _advertise(_endpoint(each, links[each.name], views[each.node].leases), named)
+        for each in pods
+    )
     nodes = tuple(_facts(lab, node, view) for node, view in views.items() if view.links)
     return Scene(
-        Survey(tuple(map(_cluster, (each.name for each in lab.clusters))), endpoints, nodes),
+        Survey(tuple(_cluster(place, each.name) for each in lab.clusters), endpoints, nodes),
         {each.name: each.pod.netns for each in pods},
         (*_node_devices(nodes, views), *_pod_devices(pods, links)),
+        _credentials(place, lab),
     )
 
 
@@ -157,8 +182,36 @@ def _bare(address: str) -> str:
     return address.partition("/")[0]
 
 
-def _cluster(name: str) -> ClusterFacts:
-    return ClusterFacts(name, POD_NAMESPACE)
+def _advertise(endpoint: Endpoint, named: Mapping[str, str]) -> Endpoint:
+    """Mark a standby that its cluster names to others."""
+    address = named[endpoint.cluster].strip("[]")
+    wrong = endpoint.role is Role.STANDBY and address in endpoint.addresses
+    return dataclasses.replace(endpoint, advertised=wrong)
+
+
+def _cluster(place: Place, name: str) -> ClusterFacts:
+    if not (trust_dir(place, name) / BUNDLE).exists():
+        return ClusterFacts(name, POD_NAMESPACE)
+    own, known = authority(place, name), trusted(place, name)
+    return ClusterFacts(name, POD_NAMESPACE, authority=own, trusted=known)
+
+
+def _credentials(place: Place, lab: Lab) -> dict[tuple[str, Role], Credentials]:
+    """Tell what the pods of each cluster have when they dial each other."""
+    homes = {each.name: trust_dir(place, each.name) for each in lab.clusters}
+    there = {name: home for name, home in homes.items() if (home / BUNDLE).exists()}
+    known = "".join(
+        block
+        for home in there.values()
+        for block in _CERTIFICATE.findall((home / "ca.pem").read_text())
+    )
+    return {
+        (name, role): Credentials(
+            (home / BUNDLE).read_text(), home / shown.file, known, wanted.common_name
+        )
+        for name, home in there.items()
+        for role, (shown, wanted) in _IDENTITIES.items()
+    }
 
 
 def _facts(lab: Lab, node: Node, view: _NodeView) -> NodeFacts:
