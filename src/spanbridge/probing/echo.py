@@ -154,8 +154,6 @@ class Pinger:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._sock, self.read)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -165,7 +163,11 @@ class Pinger:
 
     @contextlib.contextmanager
     def run(self, address: str) -> Iterator[Run]:
-        """Ask one target; its answers are taken while the block runs."""
+        """Ask one target; its answers are taken by the event loop while the block runs."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            loop.add_reader(self._sock, self.read)
         run = Run(address, next(self._idents))
         self._runs[run.ident] = run
         try:
