@@ -144,6 +144,19 @@ def test_the_end_closes_the_ports_and_takes_the_sockets_away(
     assert east.ask("status")["migrations"] == west.ask("status")["migrations"] == []
 
 
+def test_a_migration_that_is_prepared_again_starts_over(
+    pods: Segment, tmp_path: Path, qemu: MakeQemu
+) -> None:
+    east, west = pods.handler("east"), pods.handler("west")
+    pods.exchange()
+    (path,) = _prepare(east, west, tmp_path, 49152).values()
+    assert _attempt(path) == b""
+    qemu(tmp_path / "t49152", b"now")
+    assert _prepare(east, west, tmp_path, 49152) == {"49152": path}
+    assert _attempt(path) == b"now"
+    assert len(west.netns.run("ss", "-Hltn").splitlines()) == 2
+
+
 def test_a_source_whose_authority_is_unknown_is_refused(
     pods: Segment, tmp_path: Path, qemu: MakeQemu
 ) -> None:

@@ -115,6 +115,7 @@ class Handler:
     def target(self, request: Answer) -> Answer:
         """Listen for a source, on a port of the kernel's choice for each label."""
         sockets: Mapping[str, str] = request["sockets"]
+        self._stop(request["migration"], "target")
         ports: dict[str, int] = {}
         channels = []
         for label, path in sockets.items():
@@ -127,6 +128,8 @@ class Handler:
     def source(self, request: Answer) -> Answer:
         """Make sockets for QEMU that lead to the target's ports."""
         identifier, directory = request["migration"], request["directory"]
+        # First: the end of an earlier attempt takes sockets of these very names away.
+        self._stop(identifier, "source")
         os.makedirs(directory, exist_ok=True)  # noqa: PTH103  # lean
         paths: dict[str, str] = {}
         channels = []
@@ -145,10 +148,8 @@ class Handler:
         carried: dict[str, int] = {}
         troubles: list[str] = []
         for role in ("source", "target"):
-            with self._lock:
-                migration = self._migrations.pop((request["migration"], role), None)
+            migration = self._stop(request["migration"], role)
             if migration is not None:
-                _stop(migration)
                 carried |= _count(migration)
                 troubles += migration.troubles
         return {"bytes": carried, "troubles": troubles}
@@ -197,16 +198,21 @@ class Handler:
         return join
 
     def _begin(self, identifier: str, role: str, channels: list[_Channel]) -> None:
-        """Let connections in; what was begun before under this name ends."""
+        """Let connections in."""
         migration = _Migration(identifier, role, tuple(channels), os.eventfd(0, os.EFD_CLOEXEC))
         with self._lock:
-            earlier = self._migrations.get((identifier, role))
             self._migrations[identifier, role] = migration
-        if earlier is not None:
-            _stop(earlier)
         for channel in channels:
             listener = functools.partial(_let_in, migration, channel)
             migration.threads.append(in_background(listener, "listener"))
+
+    def _stop(self, identifier: str, role: str) -> _Migration | None:
+        """Close listeners and connections of one side, wait for it, and return what it was."""
+        with self._lock:
+            migration = self._migrations.pop((identifier, role), None)
+        if migration is not None:
+            _stop(migration)
+        return migration
 
 
 def _let_in(migration: _Migration, channel: _Channel) -> None:
