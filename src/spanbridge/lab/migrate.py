@@ -228,6 +228,7 @@ async def _cross(
 ) -> None:
     """Do it; how it ended is in ``trip``."""
     options, passage = request.options, trip.passage
+    troubles: list[str] = []
     target_daemon = qemu_daemon(trip.target)
     async with (
         connected(trip.source.socket("qmp"), "QEMU at the source", timeout_s=CONNECT_S) as source,
@@ -237,7 +238,7 @@ async def _cross(
             source=source,
             target=target,
             target_lives=lambda: find_daemon(target_daemon) is not None,
-            cut=lambda: crossing.close(passage, completed=False),
+            cut=lambda: troubles.extend(crossing.close(passage, completed=False)),
         )
         await prepare_target(target, passage.sockets[RAM], options)
         await prepare_source(source, options)
@@ -252,9 +253,12 @@ async def _cross(
             trip.runs = await take_back(ends, trip.course)
             if not isinstance(error, NodeError):
                 raise
+            stopped = isinstance(error, StoppedError)
             asked = isinstance(error, StoppedError) and error.asked
             trip.outcome = Outcome.CANCELLED if asked else Outcome.FAILED
-            trip.error = error.message
+            # What the stream says of its end says nothing new where we ended it.
+            more = f" ({troubles[0]})" if troubles and not stopped else ""
+            trip.error = f"{error.message}{more}"
         finally:
             await asyncio.to_thread(crossing.close, passage, completed=trip.arrived)
 

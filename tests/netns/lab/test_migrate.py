@@ -175,10 +175,10 @@ class _Stalling(Joined):
             outgoing.sendall(data)
             passed += len(data)
 
-    def close(self, passage: Passage, *, completed: bool) -> None:
-        del passage, completed
+    def close(self, passage: Passage, *, completed: bool) -> tuple[str, ...]:
         for each in self._ends:
             each.close()
+        return super().close(passage, completed=completed)
 
 
 def test_a_stream_that_stalls_is_cancelled_and_the_guest_runs_on(

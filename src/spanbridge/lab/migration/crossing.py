@@ -46,8 +46,12 @@ class Crossing(Protocol):
             NodeError: There is no way; what was made of it is left to `close`.
         """
 
-    def close(self, passage: Passage, *, completed: bool) -> None:
-        """End the streams and forget the migration; a second time does nothing."""
+    def close(self, passage: Passage, *, completed: bool) -> tuple[str, ...]:
+        """
+        End the streams, forget the migration, and name what went wrong with them.
+
+        A second time does nothing.
+        """
 
 
 class Joined:
@@ -57,5 +61,6 @@ class Joined:
         """Name the target's sockets."""
         return passage.sockets
 
-    def close(self, passage: Passage, *, completed: bool) -> None:
+    def close(self, passage: Passage, *, completed: bool) -> tuple[str, ...]:  # noqa: ARG002  # of the protocol
         """Do nothing: QEMU's own end closes a stream."""
+        return ()
