@@ -16,6 +16,7 @@ from spanbridge.cli.exits import Exit
 from spanbridge.cli.lab_fault import fault
 from spanbridge.cli.lab_options import changing, state_dir
 from spanbridge.cli.lab_view import show, view_plan, view_removed, view_status, view_verdict
+from spanbridge.cli.lazy import LazyCommand, LazyGroup
 from spanbridge.cli.options import examples, format_option
 from spanbridge.cli.signals import ending_at_once
 from spanbridge.cli.terminal import Steps, facts, progress_behind_pipe
@@ -135,14 +136,32 @@ def _read_plan(directory: Path, nodes: int) -> LabParameters:
     return read_planned(directory, nodes=nodes)
 
 
+# What these import takes long in an emulated guest.
+_LAZY: Final = {
+    "migrate": LazyCommand(
+        "spanbridge.cli.lab_migrate",
+        "migrate_command",
+        "Move a running virtual machine to another node of the lab.",
+    ),
+    "vm": LazyCommand(
+        "spanbridge.cli.lab_migrate",
+        "vm_group",
+        "Virtual machines of the lab; `lab migrate` starts them.",
+    ),
+}
+
+
 @click.group(
+    cls=LazyGroup,
+    lazy=_LAZY,
     epilog=examples(
         "spanbridge lab demo",
         "sudo spanbridge lab up --clusters east,west --nodes 3 --vlan 7",
         "sudo spanbridge lab verify",
+        "sudo spanbridge lab migrate web --to west",
         "sudo spanbridge lab fault uplink-without-vlan",
         "sudo spanbridge lab down",
-    )
+    ),
 )
 def lab() -> None:
     """

@@ -4,9 +4,11 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_LINE: Final = 75
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +29,35 @@ class LazyCommand:
 
 class LazyGroup(click.Group):
     """
-    A group that knows its commands by name and imports the one that is called.
+    A group that knows some commands by name and imports the one that is called.
 
     Args:
-        lazy: Commands by the name typed, in the order in which help lists them.
+        lazy: Commands by the name typed, in the order in which help lists them, after
+            those that were added to the group.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:  # noqa: ANN401  # click's own signature
         super().__init__(*args, **kwargs)
         self._lazy = lazy
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's own signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of help."""
-        return list(self._lazy)
+        return [*super().list_commands(ctx), *self._lazy]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's own signature
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of ``cmd_name``."""
         entry = self._lazy.get(cmd_name)
         if entry is None:
-            return None
+            return super().get_command(ctx, cmd_name)
         command = getattr(importlib.import_module(entry.module), entry.attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.module}.{entry.attribute} is not a click command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's own signature
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
+        known = [(name, self.commands[name]) for name in super().list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=_LINE)) for name, command in known]
+        rows += [(name, entry.summary) for name, entry in self._lazy.items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in self._lazy.items()])
+            formatter.write_dl(rows)

@@ -64,6 +64,12 @@ class Steps:
             self._status = self._console.status(f"{what} ...", spinner=_SPINNER)
             self._status.start()
 
+    def detail(self, text: str) -> None:
+        """Say how far the present step has come; a terminal shows the last that was said."""
+        self._check()
+        if self._status is not None:
+            self._status.update(f"{self._now}: {text}")
+
     def done(self) -> None:
         """Finish the last step."""
         if self._status is not None:
