@@ -162,7 +162,7 @@ def migrate_command(  # noqa: PLR0913  # one argument each option
             find_target(runtime.lab, where, runtime.lab.nodes[0])
         else:
             _require_same(machine, memory, dirty)
-        migration = move(runtime, machine or wanted, where, options, steps)
+        migration = move(runtime, machine or wanted, where, options=options, steps=steps)
     if output_format == "json":
         click.echo(json.dumps(dataclasses.asdict(migration), indent=2))
     else:
@@ -185,7 +185,7 @@ def _require_same(machine: Machine, memory: int | None, dirty: int | None) -> No
 
 
 def move(
-    runtime: Runtime, vm: Machine | Wanted, where: str, options: Options, steps: Steps
+    runtime: Runtime, vm: Machine | Wanted, where: str, *, options: Options, steps: Steps
 ) -> Migration:
     """Migrate through the stand-ins, starting what does not run yet, with live progress."""
     standins = ensure_standins(runtime, steps)

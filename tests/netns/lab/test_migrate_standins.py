@@ -11,7 +11,7 @@ import pytest
 
 from spanbridge.lab.lifecycle import down
 from spanbridge.lab.migrate import Request, migrate
-from spanbridge.lab.migration.request import Options, find_target
+from spanbridge.lab.migration.request import Mode, Options, find_target
 from spanbridge.lab.migration.standins import StandinCrossing
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
@@ -142,8 +142,6 @@ def test_an_uplink_that_is_cut_on_the_way_leaves_the_machine_running(
 
 
 def test_a_post_copy_migration_crosses_too(scene: Scene) -> None:
-    from spanbridge.lab.migration.request import Mode
-
     done = scene.move("west", Options(mode=Mode.POST_COPY))
     assert (done.outcome, done.error, scene.node()) == (Outcome.COMPLETED, "", "west-1")
     assert (done.lost_ticks, done.session_kept, done.elsewhere_bytes) == (0, True, 0)

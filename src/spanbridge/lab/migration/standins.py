@@ -28,7 +28,7 @@ _END_S: Final = 30.0
 _POLL_S: Final = 0.05
 _ADDRESS: Final = "targetNodeAddress"
 _PORTS: Final = "targetDirectMigrationNodePorts"
-"""Source: KubeVirt 1.9, staging/src/kubevirt.io/api/core/v1, VirtualMachineInstanceMigrationState."""
+"""Source: KubeVirt 1.9, api/core/v1/types.go, VirtualMachineInstanceMigrationState."""
 
 
 @dataclass(slots=True)
