@@ -32,8 +32,8 @@ class LazyGroup(click.Group):
     A group that knows some commands by name and imports the one that is called.
 
     Args:
-        lazy: Commands by the name typed, in the order in which help lists them, after
-            those that were added to the group.
+        lazy: Commands by the name typed; help lists them with those that were added to the
+            group, by name.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:  # noqa: ANN401  # click's own signature
@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the commands in the order of help."""
-        return [*super().list_commands(ctx), *self._lazy]
+        return sorted([*super().list_commands(ctx), *self._lazy])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of ``cmd_name``."""
@@ -60,4 +60,4 @@ class LazyGroup(click.Group):
         rows = [(name, command.get_short_help_str(limit=_LINE)) for name, command in known]
         rows += [(name, entry.summary) for name, entry in self._lazy.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(sorted(rows))

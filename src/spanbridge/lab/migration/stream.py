@@ -13,7 +13,7 @@ Source: QEMU 7.2, qapi/migration.json, docs/devel/migration.rst.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -64,7 +64,7 @@ class Course:
         began_at_s: In seconds since 1970, as QEMU dates its events.
         samples: Looks at it so far.
         paused_at_ms: When the guest stopped at the source.
-        downtime_ms: As QEMU says at the end.
+        downtime_ms: From its stop there to its start at the target, by QEMU's events.
         moved: Whether the guest is the target's, also where the migration then failed.
     """
 
@@ -154,10 +154,24 @@ async def run_stream(
             await _follow(ends, options, course, watch)
             await _hand_over(ends, options, course)
         finally:
-            for event in taken(heard):
-                if event.get("event") == "STOP" and course.paused_at_ms is None:
-                    course.paused_at_ms = round((seconds(event) - course.began_at_s) * 1000)
-            arrived.clear()
+            _note_pause(course, taken(heard), taken(arrived))
+
+
+def _note_pause(
+    course: Course, heard: Iterable[Mapping[str, Any]], arrived: Iterable[Mapping[str, Any]]
+) -> None:
+    """
+    Note when the guest stopped at the source, and how long until it ran at the target.
+
+    What ``query-migrate`` calls downtime ends when the source has written its last byte:
+    that is not when the target has read it.
+    """
+    stopped = next((each for each in heard if each.get("event") == "STOP"), None)
+    resumed = next((each for each in arrived if each.get("event") == "RESUME"), None)
+    if stopped is not None:
+        course.paused_at_ms = round((seconds(stopped) - course.began_at_s) * 1000)
+        if resumed is not None:
+            course.downtime_ms = round((seconds(resumed) - seconds(stopped)) * 1000)
 
 
 async def _follow(
@@ -184,7 +198,6 @@ async def _follow(
             await ask(ends.source, "migrate-continue", state="pre-switchover")
         await asyncio.sleep(_POLL_S if status == "device" else SAMPLE_S)
     if status == "completed":
-        course.downtime_ms = info.get("downtime")
         return
     if status == "postcopy-paused":
         raise NodeError("the stream broke while half of the guest's memory was still at the source")
@@ -294,6 +307,8 @@ async def _hand_over(ends: Ends, options: Options, course: Course) -> None:
     if state == "paused":
         await ask(ends.target, "cont")
     course.moved = True
+    # Its event comes before this answer.
+    await state_of(ends.target)
 
 
 async def take_back(ends: Ends, course: Course) -> bool:

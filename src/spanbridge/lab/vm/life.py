@@ -2,13 +2,15 @@
 """A virtual machine from its beginning to its end."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from spanbridge.base.errors import NodeError
+from spanbridge.base.errors import InputError, NodeError
+from spanbridge.lab.agents import SOCKET_PATH_MAX_BYTES
 from spanbridge.lab.daemons import await_ready, find_daemon
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
@@ -50,6 +52,7 @@ def start_machine(runtime: Runtime, wanted: Wanted, *, step: Step = lambda _: No
         NodeError: It runs already, or does not start; its own words are passed on.
     """
     require_wanted(wanted)
+    _require_short_path(runtime.place, wanted.name)
     place, node = runtime.place, wanted.node or runtime.lab.nodes[0]
     if find_machine(place, wanted.name) is not None:
         raise NodeError(f"cannot start {wanted.name}: it runs already")
@@ -78,6 +81,18 @@ def start_machine(runtime: Runtime, wanted: Wanted, *, step: Step = lambda _: No
         raise
     write_machine(place, machine)
     return machine
+
+
+def _require_short_path(place: Place, name: str) -> None:
+    """Make sure that the longest of its sockets can be: that of a migration at the source."""
+    longest = vm_dir(place) / "12345" / f"{name}-12345-49152-source.sock"
+    excess = len(os.fsencode(longest)) - SOCKET_PATH_MAX_BYTES
+    if excess > 0:
+        raise InputError(
+            f"cannot start {name} in {place.directory}: its sockets would have {excess} bytes "
+            "too many in their paths",
+            hint="give the lab a shorter --state-dir, or the machine a shorter name",
+        )
 
 
 def _await_boot(place: Place, machine: Machine) -> None:
