@@ -103,14 +103,15 @@ def progress_behind_pipe() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str, stream: IO[str] | None = None) -> Iterator[Callable[[int, int], None]]:
     """
     Show how much of a known number is done; the block gets a function to tell it.
 
     Args:
         what: Is being done.
+        stream: Where to; nothing is written unless it is a terminal.
     """
-    console = Console(file=sys.stderr, highlight=False, emoji=False)
+    console = Console(file=stream or sys.stderr, highlight=False, emoji=False)
     if not console.file.isatty() or console.is_dumb_terminal:
         yield lambda _done, _total: None
         return

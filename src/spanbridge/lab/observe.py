@@ -3,6 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.lab.agents import Ask
@@ -15,7 +16,10 @@ from spanbridge.model.observations import Expectations, Observations
 from spanbridge.probing.pace import measure_pace
 from spanbridge.probing.pair import ProbeSettings
 from spanbridge.probing.throughput import Bounds
-from spanbridge.stretch.observing import Progress
+from spanbridge.stretch.observing import Progress, RunSettings
+
+_PROBE_S: Final = 600.0
+"""Of the clock, for one pair. The limits that a prober keeps itself are on its own time."""
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
@@ -31,9 +35,12 @@ def lab_options(
         throughput: Measure it too, for a second each.
         progress: Told after each probe.
     """
-    probe = ProbeSettings(pace=measure_pace())
-    bounds = Bounds() if throughput else None
-    return RunOptions(probe=probe, throughput=bounds, progress=progress)
+    return RunOptions(
+        run=RunSettings(probe_timeout_s=_PROBE_S),
+        probe=ProbeSettings(pace=measure_pace()),
+        throughput=Bounds() if throughput else None,
+        progress=progress,
+    )
 
 
 def observe_lab_mesh(

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from spanbridge.cli.terminal import PROGRESS_VARIABLE, Steps
+from spanbridge.cli.terminal import PROGRESS_VARIABLE, Steps, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -46,3 +46,27 @@ def test_a_check_that_raises_ends_the_work_between_two_steps() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Steps(check)("laying the cable")
+
+
+def _counted(stream: io.StringIO) -> str:
+    with progress_bar("probing pairs", stream) as tell:
+        tell(0, 1572)
+        tell(786, 1572)
+    return stream.getvalue()
+
+
+def test_a_bar_is_for_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert _counted(io.StringIO()) == ""
+    shown = _counted(Terminal())
+    assert "probing pairs" in shown
+    assert "786/1572" in shown
+
+
+def test_a_bar_that_is_never_told_anything_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with progress_bar("probing pairs", stream):
+        pass
+    assert "probing" not in stream.getvalue()

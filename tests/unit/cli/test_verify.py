@@ -71,3 +71,27 @@ def test_a_wrong_file_ends_with_2_and_a_missing_one_with_3(
     assert "it holds no observations" in capsys.readouterr().err
     assert main(["verify", "--replay", str(tmp_path / "none.json")]) == 3
     assert main(["verify"]) == 2
+
+
+def test_without_a_lab_nothing_can_be_observed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "--lab", "--state-dir", str(tmp_path / "none")]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "cannot" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--lab", "--replay", "seen.json"],
+        ["--replay", "seen.json", "--throughput"],
+        ["--lab", "--static"],
+    ],
+)
+def test_ways_that_exclude_each_other_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", *words]) == 2
+    assert "Error:" in capsys.readouterr().err
