@@ -195,3 +195,50 @@ def gc(*, socket: Path | None, output_format: str) -> int:
     document = _ask(socket, "gc")
     _show(document, output_format, gc_view)
     return Exit.FINDINGS if document["failed"] else Exit.FINE
+
+
+@agent.command(
+    epilog=examples(
+        "spanbridge agent probe",
+        """echo '{"id": 1, "do": "look", "bridge": "br-mig"}' | spanbridge agent probe""",
+    )
+)
+@_socket_option
+@click.option(
+    "--state-dir",
+    type=_DIRECTORY,
+    envvar="SPANBRIDGE_STATE",
+    help="Attachments and leases [env: SPANBRIDGE_STATE; default: /var/lib/spanbridge].",
+)
+def probe(*, socket: Path | None, state_dir: Path | None) -> None:
+    """
+    Measure from this node's pods what a verification asks for, line by line.
+
+    For `spanbridge verify INTENT.yaml`, which runs it in the agents' pods. Requests and
+    answers are JSON objects, one a line; it ends with its input. Needs root, the node's
+    network namespace and its processes.
+    """
+    import asyncio
+    import os
+    import sys
+
+    from spanbridge.agent.client import ask
+    from spanbridge.agent.probe import ProbeService, serve
+    from spanbridge.agent.settings import parse_places
+    from spanbridge.base.errors import SpanbridgeError
+
+    places = parse_places(os.environ)
+
+    def alive() -> bool:
+        try:
+            ask(socket or places.socket, "status")
+        except SpanbridgeError:
+            return False
+        return True
+
+    def write(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    service = ProbeService((state_dir or places.state_dir) / "attachments", alive)
+    asyncio.run(serve(service, sys.stdin.buffer.readline, write))

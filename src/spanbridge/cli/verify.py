@@ -39,6 +39,7 @@ class _Wanted:
 
 @click.command(
     epilog=examples(
+        "spanbridge verify network.yaml --html report.html",
         "spanbridge verify network.yaml --static",
         "spanbridge verify network.yaml --objects saved --html report.html",
         "sudo spanbridge verify --lab",
@@ -66,6 +67,13 @@ class _Wanted:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Has the contexts of INTENT's clusters [default: $KUBECONFIG, then ~/.kube/config].",
+)
+@click.option(
+    "--agents",
+    default="spanbridge",
+    show_default=True,
+    metavar="NAMESPACE",
+    help="Where the agents' pods are that measure in INTENT's clusters.",
 )
 @click.option(
     "--replay",
@@ -96,6 +104,7 @@ def verify(  # noqa: PLR0913  # one argument each option
     static: bool,
     objects: Path | None,
     kubeconfig: Path | None,
+    agents: str,
     replay: Path | None,
     throughput: bool,
     html: Path | None,
@@ -118,10 +127,10 @@ def verify(  # noqa: PLR0913  # one argument each option
         raise click.UsageError("say one of: INTENT, --lab, --replay FILE")
     if (static or objects or kubeconfig) and (lab or replay):
         raise click.UsageError("--static, --objects and --kubeconfig go with INTENT alone")
-    if replay is not None and (intent is not None or throughput):
-        raise click.UsageError(
-            "--replay judges a file: it goes with neither INTENT nor --throughput"
-        )
+    if replay is not None and intent is not None:
+        raise click.UsageError("--replay judges a file: it does not go with INTENT")
+    if throughput and not lab:
+        raise click.UsageError("--throughput goes with --lab alone")
     wanted = _Wanted(save, html, junit, output_format)
     if replay is not None:
         observations = _read(replay)
@@ -130,7 +139,7 @@ def verify(  # noqa: PLR0913  # one argument each option
     else:
         from spanbridge.cli.verify_clusters import ClusterRun, observe_clusters
 
-        run = ClusterRun(Path(intent or ""), objects, static, str(kubeconfig or ""))
+        run = ClusterRun(Path(intent or ""), objects, static, agents, str(kubeconfig or ""))
         observations = observe_clusters(run)
     return _conclude(observations, wanted)
 

@@ -4,14 +4,21 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from spanbridge.base.errors import NodeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spanbridge.kube.reading import AgentPod, ClusterApi
     from spanbridge.kube.saved import ClusterObjects
+    from spanbridge.kube.sessions import Session
     from spanbridge.model.intent import Cluster, Intent
-    from spanbridge.model.observations import Observations
+    from spanbridge.model.observations import Expectations, Observations
+    from spanbridge.stretch.api_prober import ReachedCluster
+
+_PROBE: Final = ("spanbridge", "agent", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +30,83 @@ class ClusterRun:
         intent: The file that says what the network was meant to be, and which clusters.
         objects: Directory with saved objects; None asks the API servers.
         static: Nothing is measured.
+        agents: Namespace of the agents' pods.
         kubeconfig: Its file; empty for the usual one.
     """
 
     intent: Path
     objects: Path | None
     static: bool
+    agents: str
     kubeconfig: str = ""
 
 
 def observe_clusters(run: ClusterRun) -> "Observations":
     """
-    Read what the clusters' objects say.
+    Read what the clusters' objects say, and measure unless that is not wanted.
 
     Raises:
-        NodeError: Pairs were to be measured, and nothing does that yet.
+        NodeError: Pairs are to be measured, and no agent can do it.
     """
     from spanbridge.stretch.clusters import expect_ranges, survey_clusters
     from spanbridge.stretch.expect import expect_intent
     from spanbridge.stretch.observing import observe_objects
 
-    if run.objects is None and not run.static:
-        raise NodeError(
-            "cannot measure pairs of clusters: no agent does that through an API server yet",
-            hint="--static judges what the clusters' objects say, and measures nothing",
-        )
     intent = _load(run.intent)
     objects = _objects(intent, run)
     expected = expect_ranges(expect_intent(intent), intent, objects)
-    taken_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return observe_objects(survey_clusters(intent, objects), expected, taken_at=taken_at)
+    if run.objects is None and not run.static:
+        return _measure(intent, expected, _reach(intent, objects, run))
+    return observe_objects(survey_clusters(intent, objects), expected, taken_at=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _measure(
+    intent: "Intent", expected: "Expectations", clusters: "list[ReachedCluster]"
+) -> "Observations":
+    import asyncio
+
+    from spanbridge.cli.terminal import progress_bar
+    from spanbridge.stretch.api_prober import ApiProber
+    from spanbridge.stretch.observing import observe_mesh
+
+    prober = ApiProber(intent, expected, clusters)
+    try:
+        with progress_bar("probing pairs") as bar:
+            return asyncio.run(observe_mesh(prober, expected, taken_at=_now(), progress=bar))
+    finally:
+        prober.close()
+
+
+def _reach(
+    intent: "Intent", objects: "list[ClusterObjects]", run: ClusterRun
+) -> "list[ReachedCluster]":
+    """Find the agents of all clusters."""
+    from spanbridge.kube.reading import AGENT_LABEL, open_cluster, read_agents
+    from spanbridge.stretch.api_prober import ReachedCluster
+
+    found = []
+    for cluster, known in zip(intent.clusters, objects, strict=True):
+        api = open_cluster(cluster.name, cluster.context, run.kubeconfig)
+        pods = read_agents(api, run.agents)
+        agents = {node: _starter(api, pod) for node, pod in pods.items()}
+        found.append(ReachedCluster(cluster, known, agents))
+    if not any(each.agents for each in found):
+        raise NodeError(
+            "cannot measure pairs: in no cluster an agent's pod runs "
+            f"(label {AGENT_LABEL}, namespace {run.agents})",
+            hint="name their namespace by --agents; --static judges objects and measures nothing",
+        )
+    return found
+
+
+def _starter(api: "ClusterApi", pod: "AgentPod") -> "Callable[[], Session]":
+    from spanbridge.kube.sessions import open_session
+
+    return lambda: open_session(api, pod, _PROBE)
 
 
 def _load(path: Path) -> "Intent":

@@ -47,7 +47,7 @@ class Wish:
         plural: As in its address.
         namespaced: Its objects live in namespaces.
         names: Those to ask for, one by one; empty lists all.
-        selector: Labels of those to list.
+        selector: Labels of those to list, as in an URL.
         needed: Being refused is an error; else nobody looked.
     """
 
@@ -229,6 +229,47 @@ def read_cluster(api: ClusterApi, namespace: str, asked: Iterable[Wish]) -> Clus
         )
     at = max(seen_at, default=time.time())
     return ClusterObjects(api.name, namespace, api.context, at, found)
+
+
+AGENT_LABEL: Final = "app.kubernetes.io/name=spanbridge-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPod:
+    """
+    The agent's pod of a node.
+
+    Attributes:
+        namespace: Of the pod.
+        pod: Its name.
+        container: The container in which the agent runs.
+    """
+
+    namespace: str
+    pod: str
+    container: str
+
+
+def read_agents(api: ClusterApi, namespace: str) -> dict[str, AgentPod]:
+    """
+    Find the agents' pods that run, by node.
+
+    Args:
+        api: Of the cluster.
+        namespace: Where the agents are; their label is ``AGENT_LABEL``.
+
+    Raises:
+        RetryError, NodeError: See `read_cluster`.
+    """
+    wish = Wish("Pod", "", "v1", "pods", selector=AGENT_LABEL)
+    found = {}
+    for pod in read_cluster(api, namespace, (wish,)).found["Pod"]:
+        spec, status, meta = (pod.get(key) or {} for key in ("spec", "status", "metadata"))
+        names = [str(each.get("name")) for each in spec.get("containers") or ()]
+        if status.get("phase") == "Running" and names and not meta.get("deletionTimestamp"):
+            container = "agent" if "agent" in names else names[0]
+            found[str(spec.get("nodeName"))] = AgentPod(namespace, str(meta["name"]), container)
+    return found
 
 
 class _ForbiddenError(Exception):

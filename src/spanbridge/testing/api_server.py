@@ -24,6 +24,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from spanbridge.testing.api_exec import PROTOCOL, ExecSession, accept_key
+
 Object = dict[str, Any]
 
 TOKEN: Final = "sesame"  # noqa: S105  # of tests
@@ -53,10 +55,11 @@ class Served:
 
     Attributes:
         objects: All of them.
-        forbidden: Plurals that it refuses.
+        forbidden: Plurals that it refuses; ``exec`` is one too.
         absent: Groups that nobody installed.
         page_max: Most objects of one answer.
         asked: Requests so far, as ``GET /path?query``.
+        environ: Variables of what is executed, besides ours.
         broken: Answers something else than an API server would.
     """
 
@@ -65,6 +68,7 @@ class Served:
     absent: frozenset[str] = frozenset()
     page_max: int = 500
     asked: list[str] = field(default_factory=list)
+    environ: dict[str, str] = field(default_factory=dict)
     broken: bool = False
 
 
@@ -95,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"404 page not found\n", "text/plain")
             return
         namespace, name = match["namespace"], match["name"]
-        if match["plural"] in self.served.forbidden:
+        if (match["sub"] or match["plural"]) in self.served.forbidden:
             verb, plural = "get" if name else "list", match["plural"]
             said = f'{plural} is forbidden: User "eve" cannot {verb} resource "{plural}"'
             self._refuse(403, "Forbidden", said)
@@ -105,10 +109,23 @@ class _Handler(BaseHTTPRequestHandler):
             for each in self.served.objects
             if each["kind"] == kind and each["metadata"].get("namespace") == namespace
         ]
-        if name:
+        query = parse_qs(url.query)
+        if match["sub"]:
+            self._execute(query)
+        elif name:
             self._answer_one(items, match["plural"], name)
         else:
-            self._answer_list(items, kind, parse_qs(url.query), core=match["group"] == "/api/v1")
+            self._answer_list(items, kind, query, core=match["group"] == "/api/v1")
+
+    def _execute(self, query: dict[str, list[str]]) -> None:
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", accept_key(self.headers["Sec-WebSocket-Key"]))
+        self.send_header("Sec-WebSocket-Protocol", PROTOCOL)
+        self.end_headers()
+        self.close_connection = True
+        ExecSession(query["command"], self.rfile, self.wfile, self.served.environ).serve()
 
     def _answer_one(self, items: list[Object], plural: str, name: str) -> None:
         found = next((each for each in items if each["metadata"]["name"] == name), None)
@@ -120,7 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_list(
         self, items: list[Object], kind: str, query: dict[str, list[str]], *, core: bool
     ) -> None:
-        selector = _SELECTOR.fullmatch(query.get("labelSelector", [""])[0])
+        asked = query.get("labelSelector", [""])[0]
+        selector = _SELECTOR.fullmatch(asked.replace("=", " in (", 1) + ")" * ("=" in asked))
         if selector is not None:
             wanted = set(selector["values"].split(","))
             key = selector["key"]

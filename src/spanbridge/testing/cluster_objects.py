@@ -26,14 +26,14 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def make_pod(name: str, component: str, *, node: str, address: str) -> Object:
+def make_pod(name: str, component: str, *, node: str, address: str, mac: str = "") -> Object:
     """Make a pod that has the network."""
     last = address.rpartition(".")[2] or "1"
     status = [
         {"name": "ovn-kubernetes", "interface": "eth0", "ips": [f"10.128.2.{last}"],
          "mac": f"0a:58:0a:80:02:{int(last):02x}", "default": True, "dns": {}},
         {"name": f"{NAMESPACE}/{NETWORK}", "interface": "migration0", "ips": [address],
-         "mac": f"2e:11:5a:04:77:{int(last):02x}", "dns": {}},
+         "mac": mac or f"2e:11:5a:04:77:{int(last):02x}", "dns": {}},
     ]  # fmt: skip
     return {
         "apiVersion": "v1",

@@ -169,15 +169,25 @@ def test_an_api_server_that_refuses_ends_with_3(
     )
 
 
-def test_measuring_is_not_pretended(intent: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", intent]) == 3
-    assert "--static judges what the clusters' objects say" in capsys.readouterr().err
+def test_without_an_agent_nothing_is_pretended_to_be_measured(
+    tmp_path: Path,
+    intent: str,
+    clusters: dict[str, list[Object]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(Served(clusters["east"])) as url:
+        config = write_kubeconfig(tmp_path / "config", [("east", url), ("west-admin", url)])
+        assert main(["verify", intent, "--kubeconfig", str(config)]) == 3
+    said = capsys.readouterr().err
+    assert "in no cluster an agent's pod runs" in said
+    assert "--static judges objects" in said
 
 
 @pytest.mark.parametrize(
     "words",
     [["--objects", "."], ["--lab", "--static"], ["--replay", "x", "--kubeconfig", "y"],
-     ["--lab", "--replay", "x"], []],
+     ["--lab", "--replay", "x"], [],
+     ["--replay", "x", "--throughput"]],
 )  # fmt: skip
 def test_what_does_not_go_together_is_wrong_usage(words: list[str]) -> None:
     assert main(["verify", *words]) == 2
