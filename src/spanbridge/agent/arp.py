@@ -20,6 +20,7 @@ from typing import Final
 from spanbridge.ipam.dhcp.ether import arp_probe
 from spanbridge.model.arp import ARP_REPLY, parse_arp
 from spanbridge.model.node_state import ProbeState
+from spanbridge.probing.capture import frame_vlan
 
 PROBES: Final = 3
 PAUSE_S: Final = 0.2
@@ -35,10 +36,6 @@ _PACKET_OUTGOING: Final = 4
 # Absent in Python's socket module. Source: linux/if_packet.h.
 _SOL_PACKET: Final = 263
 _PACKET_AUXDATA: Final = 8
-_TP_STATUS_VLAN_VALID: Final = 1 << 4
-# Offset 0 status, 4 len, 8 snaplen (u32); 12 mac, 14 net, 16 vlan_tci, 18 vlan_tpid (u16); native.
-_AUXDATA: Final = struct.Struct("@IIIHHHH")
-_VLAN_ID_MASK: Final = 0x0FFF
 
 Asked = tuple[str, int, str]
 """Device, VLAN (0 for untagged), address."""
@@ -134,15 +131,3 @@ def _hear(ear: _Ear) -> None:
     key = (frame_vlan(data, ancillary), arp.sender_ip)
     if key in ear.heard:
         ear.heard[key].add(arp.sender_mac.hex(":"))
-
-
-def frame_vlan(frame: bytes, ancillary: Sequence[tuple[int, int, bytes]]) -> int:
-    """Tell the VLAN of a frame, from beside it or from within it; 0 for none."""
-    for level, kind, data in ancillary:
-        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA) and len(data) >= _AUXDATA.size:
-            status, _, _, _, _, tci, _ = _AUXDATA.unpack_from(data)
-            if status & _TP_STATUS_VLAN_VALID:
-                return int(tci) & _VLAN_ID_MASK
-    end = _ADDRESSES_BYTES + _TCI.size
-    kind, tci = _TCI.unpack(frame[_ADDRESSES_BYTES:end]) if len(frame) >= end else (0, 0)
-    return int(tci) & _VLAN_ID_MASK if kind == _ETH_P_8021Q else 0

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from spanbridge.agent.agent_state import parse_lease, read_journal
-from spanbridge.agent.arp import frame_vlan, render_question, who_has
+from spanbridge.agent.arp import render_question, who_has
 from spanbridge.agent.node_state import read_confs
 from spanbridge.cni.install import ONESHOT, built_shim, inspect_program, install
 from spanbridge.firewall.policies import parse_dropping
+from spanbridge.probing.capture import frame_vlan
 
 MAC = bytes.fromhex("020000000001")
 CHAIN = {"family": "ip", "table": "filter", "name": "FORWARD", "hook": "forward", "policy": "drop"}
