@@ -339,6 +339,9 @@ class MeshProber:
 
     def _echo(self, here: ModelPod, there: ModelPod, answerer: ModelPod) -> Echo:
         mesh = self._mesh
+        if answerer.routed_by != "migration0" and here.cluster != answerer.cluster:
+            # What comes in is answered by another way, which does not lead here.
+            return Echo(_ECHOES, heard=_ECHOES if mesh.listens else None)
         if (here.site, answerer.site) in mesh.no_new:
             return Echo(_ECHOES, heard=0 if mesh.listens else None)
         nodes = (mesh.nodes[here.site], mesh.nodes[answerer.site])

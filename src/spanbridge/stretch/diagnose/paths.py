@@ -34,8 +34,16 @@ def find_routes(matrix: Matrix, excused: frozenset[Pair]) -> Iterator[Culprit]:
             interface=matrix.expected.interface,
             example=first.address,
         )
-        pairs = tuple(probe.pair for probe in probes)
+        there = [probe.pair for probe in probes]
+        # Answers to those who ask from there go astray as well.
+        back = [pair[::-1] for pair in there if _silent(matrix, pair[::-1])]
+        pairs = tuple(dict.fromkeys(there + back))
         yield Culprit("SBV30", told, (site,), (), pairs, _route_evidence(matrix, first))
+
+
+def _silent(matrix: Matrix, pair: Pair) -> bool:
+    verdict = matrix.verdicts.get(pair)
+    return verdict is not None and Trouble.NO_ANSWER in verdict.troubles
 
 
 def _route_evidence(matrix: Matrix, probe: PairProbe) -> tuple[str, ...]:
