@@ -8,6 +8,7 @@ linux/if_packet.h, struct tpacket_auxdata.
 """
 
 import contextlib
+import errno
 import socket
 import struct
 from collections import Counter
@@ -121,11 +122,18 @@ def widen_buffer(sock: socket.socket, size: int = _BUFFER_BYTES) -> None:
 def read_capture(capture: socket.socket) -> Recording:
     """Take what ``capture`` has collected so far."""
     frames: list[Frame] = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
+    while True:
+        try:
             data, ancillary, _, address = capture.recvmsg(_SNAP_BYTES, 256)
-            sent = address[2] == _PACKET_OUTGOING
-            frames.append(Frame(frame_vlan(data, ancillary), sent, data))
+        except BlockingIOError:
+            break
+        except OSError as exc:
+            # That the device went down, or away, is told once, before what came until then.
+            if exc.errno not in {errno.ENETDOWN, errno.ENODEV, errno.ENXIO}:
+                raise
+            continue
+        sent = address[2] == _PACKET_OUTGOING
+        frames.append(Frame(frame_vlan(data, ancillary), sent, data))
     statistics = capture.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
     return Recording(tuple(frames), missed=_STATISTICS.unpack(statistics)[1])
 

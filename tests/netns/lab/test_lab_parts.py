@@ -116,6 +116,16 @@ def test_a_capture_counts_untagged_frames_of_its_port_alone(segment: Segment) ->
     assert set(first.frames) == {0}
 
 
+def test_a_capture_on_a_device_that_goes_down_keeps_what_came_before(segment: Segment) -> None:
+    with NetNs.open(segment.switch.name) as switch:
+        capture = switch.run(lambda: open_capture("port1"))
+    _ask(segment.hosts[0], "10.9.0.2")
+    segment.switch.run("ip", "link", "set", "port1", "down")
+    counted = count_tags(read_capture(capture))
+    capture.close()
+    assert counted.untagged >= 2 * FAST.rounds
+
+
 def _who_has(host: Netns, *addresses: str) -> dict[str, tuple[str, ...]]:
     with (
         NetNs.open(host.name) as entered,
