@@ -80,7 +80,7 @@ def fault(
             made = []
             for name in names:
                 steps(f"injecting {name}")
-                made.append(inject(runtime, name, at))
+                made.append(inject(runtime, name, at, step=steps))
             done = tuple(made)
     if as_json:
         left = [_render(each) for each in read_entries(place)]

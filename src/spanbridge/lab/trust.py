@@ -155,6 +155,60 @@ def forget(place: Place, cluster: str, other: str) -> bool:
     return len(kept) < len(bundle)
 
 
+def age(place: Place, clusters: Sequence[str], cluster: str) -> None:
+    """
+    Have a cluster's authority, and all that it signed, end an hour ago.
+
+    Those who trusted it do so still: it was good when they imported it.
+
+    Args:
+        place: Where the lab's files are.
+        clusters: Those who may trust it.
+        cluster: Whose authority.
+
+    Raises:
+        NodeError: It has none, or the library for certificates is missing.
+    """
+    bundles = {name: _read(_bundle(place, name)) for name in clusters}
+    old = _own_certificate(place, cluster)
+    renew(place, cluster, since=datetime.now(UTC) - LIFE - timedelta(hours=1))
+    new = _own_certificate(place, cluster)
+    for name, bundle in bundles.items():
+        _write(_bundle(place, name), bundle.replace(old, new))
+
+
+def make_stale(place: Place, cluster: str, name: str) -> Path:
+    """
+    Make certificates for one pod that are of an authority which nobody has any more.
+
+    Args:
+        place: Where the lab's files are.
+        cluster: The pod's; whom it trusts does not change.
+        name: Tells the pod.
+
+    Returns:
+        The directory of the pod's certificates, beside its cluster's.
+
+    Raises:
+        NodeError: The library for certificates is missing.
+    """
+    certificates = _certificates()
+    begin = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+    validity = certificates.Validity(begin, begin + LIFE)
+    signer = certificates.make_signer(validity)
+    directory = stale_dir(place, name)
+    directory.mkdir(parents=True, exist_ok=True)
+    for identity in Identity:
+        _write(directory / identity.file, certificates.make_leaf(signer, identity, validity))
+    _write(directory / BUNDLE, _read(_bundle(place, cluster)))
+    return directory
+
+
+def stale_dir(place: Place, name: str) -> Path:
+    """Tell where `make_stale` puts what it makes."""
+    return place.directory / "trust" / f"stale-{name}"
+
+
 def authority(place: Place, cluster: str) -> Authority:
     """
     Describe a cluster's own authority.

@@ -9,20 +9,20 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from spanbridge.base.errors import InputError, NodeError
-from spanbridge.lab.build import find_netns, release_netns
+from spanbridge.lab.build import find_netns
 from spanbridge.lab.faults import ledger
 from spanbridge.lab.faults.ledger import clear, inject
 from spanbridge.lab.faults.recipes import Step
 from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.faults.steps import take
-from spanbridge.lab.place import Place, Record
+from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import FABRIC_NETNS, IpamKind, LabParameters, Node, plan_lab
+from spanbridge.lab.topology import IpamKind, LabParameters, Node
+from spanbridge.testing.flat_lab import flat_lab
 from spanbridge.testing.kernel_state import differences, read_kernel
 from spanbridge.testing.plugin import run
 
@@ -31,56 +31,11 @@ SETTLE_S = 10.0
 pytestmark = pytest.mark.timeout(90)  # many programs start one after another
 
 
-def _batch(netns: str, *lines: str) -> None:
-    run("ip", "-netns", netns, "-batch", "-", stdin="\n".join(lines))
-
-
-def _build(runtime: Runtime) -> None:
-    """Build the lab's nodes and pods by hand, over bridges that filter no VLANs."""
-    for name in (FABRIC_NETNS, *(each for n in runtime.lab.nodes for each in _spaces(n))):
-        run("ip", "netns", "add", name)
-        run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
-    _batch(FABRIC_NETNS, "link add fabric mtu 1500 type bridge", "link set fabric up")
-    for node in runtime.lab.nodes:
-        inside, pod = _spaces(node)
-        _batch(
-            FABRIC_NETNS,
-            f"link add {node.name} type veth peer eth1 netns {inside}",
-            f"link set {node.name} master fabric up",
-        )
-        _batch(
-            inside,
-            "link add br-mig mtu 1500 type bridge",
-            "link set eth1 master br-mig up",
-            f"link add veth0 type veth peer migration0 netns {pod}",
-            "link set veth0 master br-mig up",
-            "link set br-mig up",
-        )
-        _batch(
-            pod,
-            "link set lo up",
-            "link set migration0 up",
-            f"address add {node.handler.addresses.first}/24 dev migration0",
-            f"route add default via {runtime.lab.gateway} dev migration0",
-        )
-
-
-def _spaces(node: Node) -> tuple[str, str]:
-    return node.netns, node.handler.netns
-
-
 @pytest.fixture(scope="module")
 def _built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    place = Place(tmp_path_factory.mktemp("lab"))
     parameters = LabParameters(CLUSTERS, 2, ipam=IpamKind.HOST_LOCAL)
-    place.write(Record(parameters, Path("/usr/lib/cni"), complete=True))
-    runtime = Runtime(plan_lab(parameters), place, Path("/usr/lib/cni"))
-    try:
-        _build(runtime)
-        _await_quiet()
+    with flat_lab(Place(tmp_path_factory.mktemp("lab")), parameters) as runtime:
         yield runtime
-    finally:
-        release_netns()
 
 
 @pytest.fixture
@@ -89,21 +44,6 @@ def runtime(_built: Runtime) -> Iterator[Runtime]:
     assert read_entries(_built.place) == ()
     yield _built
     clear(_built)
-
-
-def _await_quiet() -> None:
-    """Wait until links are up and IPv6 has its addresses: nothing changes by itself then."""
-    last: dict[str, str] = {}
-    while (now := read_kernel(find_netns())) != last or "UNKNOWN" in str(_operstates(now)):
-        last = now
-        time.sleep(0.3)
-
-
-def _operstates(state: dict[str, str]) -> list[str]:
-    """Tell what the links say of themselves, but for loopback, which never knows."""
-    links = [each for key, text in state.items() if key.endswith("link show")
-             for each in json.loads(text)]  # fmt: skip
-    return [each["operstate"] for each in links if each["ifname"] != "lo"]
 
 
 def _same_again(before: dict[str, str]) -> list[str]:

@@ -21,6 +21,7 @@ from spanbridge.lab.faults.steps import run_in, take
 from spanbridge.lab.place import Place
 from spanbridge.lab.pods import pod_address
 from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.standin.standins import ensure_standins
 from spanbridge.lab.topology import FABRIC_NETNS, POD_INTERFACE, Node
 
 SETTLE_S: Final = 60.0
@@ -32,9 +33,21 @@ _POLL_S: Final = 0.05
 # ---------------------------------------------------------------- making
 
 
-def inject(runtime: Runtime, name: str, at: str = "") -> Entry:
+def _silent(_: str) -> None:
+    """Report no progress."""
+
+
+def inject(
+    runtime: Runtime, name: str, at: str = "", *, step: Callable[[str], None] = _silent
+) -> Entry:
     """
     Give the lab a fault.
+
+    Args:
+        runtime: Of the lab.
+        name: Of the fault.
+        at: Where; see `set_scene`.
+        step: Called with the progress.
 
     Raises:
         InputError: There is no such fault or place.
@@ -45,6 +58,8 @@ def inject(runtime: Runtime, name: str, at: str = "") -> Entry:
     scene, where = set_scene(runtime, fault, at)
     require_kernel(fault)
     _require_apart(runtime.place, fault, where)
+    if fault.standins:
+        ensure_standins(runtime, step)
     recipe = fault.plan(scene)
     _require_apart(runtime.place, fault, where, recipe)
     entry = Entry(
@@ -60,8 +75,8 @@ def inject(runtime: Runtime, name: str, at: str = "") -> Entry:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, render_entry(entry))
     try:
-        for step in recipe.make:
-            take(runtime, step)
+        for each in recipe.make:
+            take(runtime, each)
     except BaseException:
         _undo(runtime, entry)
         raise

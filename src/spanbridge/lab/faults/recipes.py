@@ -44,6 +44,8 @@ class Kind(enum.StrEnum):
     """``kill`` or ``start`` the agent of the node ``where``."""
     POD = "pod"
     """``detach`` or ``attach`` the virt-handler of the node ``where``."""
+    PART = "part"
+    """Does ``words`` to a stand-in or to the certificates of ``where``; see `parts`."""
     FILE = "file"
     """Gives a file below the state directory ``where`` the content ``text``, in base64."""
 
@@ -168,6 +170,7 @@ class Fault:
         plan: See `Plan`.
         pair_code: The same in a lab of two clusters, where it differs.
         needs: What the kernel must have; empty for nothing special.
+        standins: Whether it is about the stand-ins of KubeVirt's pods, which run then.
     """
 
     name: str
@@ -178,6 +181,7 @@ class Fault:
     plan: Plan
     pair_code: str = ""
     needs: str = ""
+    standins: bool = False
 
     def code_in(self, clusters: int) -> str:
         """Tell the code in a lab of so many clusters."""

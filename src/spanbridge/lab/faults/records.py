@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spanbridge.base.errors import NodeError
-from spanbridge.lab.faults.recipes import Step, parse_step
+from spanbridge.lab.faults.recipes import Kind, Step, parse_step
 from spanbridge.lab.place import Place
 
 _VERSION: Final = 1
@@ -52,6 +52,16 @@ def read_entries(place: Place) -> tuple[Entry, ...]:
     """List the faults that a lab has, the oldest first."""
     files = sorted(_directory(place).glob("*.json"))
     return tuple(sorted(map(_parse, files), key=lambda each: (each.since, each.name)))
+
+
+def held_handlers(place: Place) -> frozenset[str]:
+    """Name the nodes whose virt-handler a fault has ended or changed: nobody else starts it."""
+    return frozenset(
+        step.where
+        for entry in read_entries(place)
+        for step in entry.undo
+        if step.kind is Kind.PART and step.words == ("start-handler",)
+    )
 
 
 def _directory(place: Place) -> Path:

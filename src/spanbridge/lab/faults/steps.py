@@ -3,17 +3,24 @@
 
 import base64
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
+from spanbridge.lab import trust
 from spanbridge.lab.agents import agent_daemon, start_agents
 from spanbridge.lab.daemons import find_daemon, kill
 from spanbridge.lab.faults.recipes import Kind, Step
+from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import Node
+from spanbridge.lab.standin.launching import await_standin, launch_standin
+from spanbridge.lab.standin.paths import handler_daemon, handler_socket
+from spanbridge.lab.standin.standins import advertise
+from spanbridge.lab.topology import Node, sync_pods
 from spanbridge.rtnl import NetNs, create_named_netns, delete_named_netns, named_netns
 
 TIMEOUT_S: Final = 60.0
@@ -123,6 +130,65 @@ def _pod(runtime: Runtime, step: Step) -> None:
         runtime.add(node, node.handler)
 
 
+def _part(runtime: Runtime, step: Step) -> None:
+    verb, *arguments = step.words
+    _PARTS[verb](runtime, step.where, *arguments)
+
+
+def _forget(runtime: Runtime, cluster: str, other: str) -> None:
+    trust.forget(runtime.place, cluster, other)
+
+
+def _age(runtime: Runtime, cluster: str) -> None:
+    trust.age(runtime.place, [each.name for each in runtime.lab.clusters], cluster)
+
+
+def _stale(runtime: Runtime, name: str) -> None:
+    """Start the virt-handler again with certificates of another authority."""
+    node = _node(runtime, name)
+    trust.make_stale(runtime.place, node.cluster, name)
+    _end_handler(runtime, name)
+    _launch_handler(runtime, node, trust.stale_dir(runtime.place, name))
+
+
+def _end_handler(runtime: Runtime, name: str) -> None:
+    daemon = handler_daemon(runtime.place, _node(runtime, name))
+    if find_daemon(daemon) is not None:
+        kill(daemon)
+
+
+def _start_handler(runtime: Runtime, name: str) -> None:
+    node = _node(runtime, name)
+    _launch_handler(runtime, node, trust.trust_dir(runtime.place, node.cluster))
+    shutil.rmtree(trust.stale_dir(runtime.place, name), ignore_errors=True)
+
+
+def _launch_handler(runtime: Runtime, node: Node, certificates: Path) -> None:
+    """Start a virt-handler where none runs; without its device it ends at once, as the real one."""
+    daemon, control = handler_daemon(runtime.place, node), handler_socket(runtime.place, node)
+    if find_daemon(daemon) is None:
+        launch_standin(daemon, HandlerSettings(str(control), str(certificates)))
+        await_standin(daemon, control)
+
+
+def _advertise(runtime: Runtime, cluster: str) -> None:
+    standby = next(
+        each for each in sync_pods(runtime.lab) if each.cluster == cluster and not each.leader
+    )
+    advertise(runtime.place, standby)
+
+
+_PARTS: Final[Mapping[str, Callable[..., None]]] = {
+    "forget": _forget,
+    "age": _age,
+    "stale": _stale,
+    "end-handler": _end_handler,
+    "start-handler": _start_handler,
+    "advertise-standby": _advertise,
+}
+"""By verb: what is done with a node or cluster."""
+
+
 def _file(runtime: Runtime, step: Step) -> None:
     path = runtime.place.directory / step.where
     if "remove" in step.words:
@@ -138,5 +204,6 @@ _TAKE: Final[Mapping[Kind, Callable[[Runtime, Step], None]]] = {
     Kind.NETNS: _netns,
     Kind.AGENT: _agent,
     Kind.POD: _pod,
+    Kind.PART: _part,
     Kind.FILE: _file,
 }

@@ -194,5 +194,48 @@ _PODS: Final = (
     Fault("pod-mtu", (20,), "the pod has a smaller MTU", Scope.NODE, "SBV40", pods.pod_mtu),
 )  # fmt: skip
 
-FAULTS: Final = {fault.name: fault for fault in (*_NODES, *_FABRIC, *_PODS)}
+_PARTS: Final = (
+    Fault(
+        "port-closed", (28,), "the virt-handler has ended", Scope.NODE, "SBV50",
+        parts.port_closed, standins=True,
+    ),
+    Fault(
+        "standby-probed",
+        (27,),
+        "KubeVirt names the address of the sync controller that does not lead",
+        Scope.CLUSTER,
+        "SBV52",
+        parts.standby_probed,
+        standins=True,
+    ),
+    Fault(
+        "ca-not-exchanged",
+        (22,),
+        "the first cluster does not trust the second one's authority",
+        Scope.LINK,
+        "SBV60",
+        parts.ca_not_exchanged,
+        standins=True,
+    ),
+    Fault(
+        "ca-expired",
+        (22,),
+        "the cluster's authority has ended, and all that it signed",
+        Scope.CLUSTER,
+        "SBV61",
+        parts.ca_expired,
+        standins=True,
+    ),
+    Fault(
+        "stale-certificate",
+        (22,),
+        "the virt-handler shows a certificate of an earlier authority",
+        Scope.NODE,
+        "SBV63",
+        parts.stale_certificate,
+        standins=True,
+    ),
+)  # fmt: skip
+
+FAULTS: Final = {fault.name: fault for fault in (*_NODES, *_FABRIC, *_PODS, *_PARTS)}
 """By name."""

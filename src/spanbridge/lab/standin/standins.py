@@ -10,6 +10,7 @@ from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.lab.build import build_pod, find_netns
 from spanbridge.lab.daemons import Daemon, find_daemon
+from spanbridge.lab.faults.records import held_handlers
 from spanbridge.lab.kubevirt.address import join_port
 from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.kubevirt.identities import SYNC_PORT
@@ -75,7 +76,9 @@ def ensure_standins(runtime: Runtime, step: Callable[[str], None]) -> Standins:
         on_each(lambda each: _attach(runtime, each), loose)
     for cluster in clusters:
         _advertise_leader(place, next(x for x in pods if x.leader and x.cluster == cluster))
-    ended = [each for each in _programs(place, lab.nodes, pods) if find_daemon(each[0]) is None]
+    held = held_handlers(place)
+    free = tuple(node for node in lab.nodes if node.name not in held)
+    ended = [each for each in _programs(place, free, pods) if find_daemon(each[0]) is None]
     if ended:
         step("starting the stand-ins of virt-handlers and sync controllers")
     for daemon, settings in ended:
