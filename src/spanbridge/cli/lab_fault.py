@@ -77,11 +77,7 @@ def fault(
             steps("taking faults back")
             done = clear(runtime, names, ask=ask)
         else:
-            made = []
-            for name in names:
-                steps(f"injecting {name}")
-                made.append(inject(runtime, name, at, step=steps))
-            done = tuple(made)
+            done = tuple(inject(runtime, name, at, step=steps) for name in names)
     if as_json:
         left = [_render(each) for each in read_entries(place)]
         key = "cleared" if clearing else "injected"

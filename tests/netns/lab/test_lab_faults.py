@@ -21,6 +21,7 @@ from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.faults.steps import take
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
+from spanbridge.lab.standin import ensure_standins
 from spanbridge.lab.topology import IpamKind, LabParameters, Node
 from spanbridge.testing.flat_lab import flat_lab
 from spanbridge.testing.kernel_state import differences, read_kernel
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.timeout(90)  # many programs start one after another
 def _built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     parameters = LabParameters(CLUSTERS, 2, ipam=IpamKind.HOST_LOCAL)
     with flat_lab(Place(tmp_path_factory.mktemp("lab")), parameters) as runtime:
+        ensure_standins(runtime, lambda _: None)
         yield runtime
 
 

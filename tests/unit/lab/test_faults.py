@@ -20,6 +20,7 @@ from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.stretch.diagnose.catalogue import CAUSES
+from spanbridge.testing import mesh_faults
 
 PAGE = Path(__file__).parents[3] / "docs/reference/lab-faults.md"
 
@@ -31,6 +32,10 @@ def runtime(tmp_path: Path) -> Runtime:
 
 def test_the_page_is_what_the_code_says() -> None:
     assert PAGE.read_text() == render_page(), "run tools/rule_pages.py"
+
+
+def test_every_modelled_fault_can_be_had_for_real() -> None:
+    assert set(mesh_faults.FAULTS) - set(FAULTS) == set()
 
 
 def test_every_fault_names_a_cause_and_a_row_of_the_table_of_failures() -> None:

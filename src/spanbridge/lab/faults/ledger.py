@@ -58,8 +58,8 @@ def inject(
     scene, where = set_scene(runtime, fault, at)
     require_kernel(fault)
     _require_apart(runtime.place, fault, where)
-    if fault.standins:
-        ensure_standins(runtime, step)
+    _ensure_standins(runtime, fault, step)
+    step(f"injecting {name}")
     recipe = fault.plan(scene)
     _require_apart(runtime.place, fault, where, recipe)
     entry = Entry(
@@ -81,6 +81,16 @@ def inject(
         _undo(runtime, entry)
         raise
     return entry
+
+
+def _ensure_standins(runtime: Runtime, fault: Fault, step: Callable[[str], None]) -> None:
+    """Have what is verified run before the fault: once it is there, that may not start."""
+    try:
+        ensure_standins(runtime, step)
+    except NodeError:
+        # An earlier fault may be in their way; it is not this one that hides then.
+        if fault.standins:
+            raise
 
 
 def _require_apart(place: Place, fault: Fault, where: str, recipe: Recipe | None = None) -> None:

@@ -21,12 +21,16 @@ one is refused, with the name of the first. `--at` chooses another place than th
 or cluster, or the first two clusters. `lab status` names the faults that a lab has, and
 `lab down` needs none of them cleared.
 
+The stand-ins of virt-handlers and sync controllers are started first where they do not run:
+what is broken afterwards must not keep them from it.
+
 "Row" is that of the table in [failures.md](failures.md); the codes are explained in
 [verify.md](verify.md). `loss` and `latency` need a kernel with netem, `stateful-filter` one
 with connection tracking; the others need nothing that a lab does not need.
 
-Made from the code by `tools/rule_pages.py`; `tests/vm/lab/test_lab_faults.py` injects every
-one and compares.
+Made from the code by `tools/rule_pages.py`. Every one is injected, verified and cleared by
+`tests/netns/lab/test_lab_faults_verified.py`, or, where it needs VLANs, leases or netem, by
+`tests/vm/lab/test_lab_faults.py`.
 
 | fault | strikes | what happens | row | `verify` names first |
 | --- | --- | --- | --- | --- |
