@@ -279,10 +279,13 @@ def assign_roles(
         leader: By the lease.
         advertised: Addresses that the status of KubeVirt names.
     """
+    leads = any(each.role is not Role.HANDLER and each.pod == leader.pod for each in endpoints)
     for each in endpoints:
         if each.role is Role.HANDLER:
             yield each
         elif leader.known and each.pod == leader.pod:
             yield replace(each, role=Role.LEADER)
         elif leader.known:
-            yield replace(each, advertised=bool(advertised & set(each.addresses)))
+            # Where nobody leads, that is the cause, whoever is advertised.
+            named = leads and bool(advertised & set(each.addresses))
+            yield replace(each, advertised=named)

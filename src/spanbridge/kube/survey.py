@@ -100,7 +100,8 @@ def _survey_one(objects: ClusterObjects, wanted: Wanted) -> _Part:
     if has_sync:
         remarks += _judge_leader(objects, leader, endpoints)
         remarks += _judge_advertised(objects, endpoints, advertised)
-    remarks += _judge_nodes(objects, endpoints)
+    told = {each.node for each in remarks}
+    remarks += (each for each in _judge_nodes(objects, endpoints) if each.node not in told)
     trust = None
     if bundle is not None:
         now = objects.seen_at

@@ -339,7 +339,7 @@ _PORTS: Final = (
     Cause(
         "SBV52",
         "standby probed instead of the leader",
-        "{pod} on {who} refuses port {port}: it is the standby, only the leader listens",
+        "{pod} on {who} is the standby: only the leader listens on port {port}",
         "a migration that was told this address never begins",
         (
             (
