@@ -63,7 +63,7 @@ def read_pods(objects: ClusterObjects, network: str) -> tuple[list[Endpoint], li
     for pod in objects.every("Pod"):
         labels = metadata(pod).get("labels")
         kind = labels.get(COMPONENT_LABEL) if isinstance(labels, Mapping) else None
-        if kind not in {HANDLER, SYNC} or metadata(pod).get("deletionTimestamp"):
+        if kind not in (HANDLER, SYNC) or metadata(pod).get("deletionTimestamp"):
             continue
         facts = _read_pod(objects, pod, network, handler=kind == HANDLER)
         if facts is not None:

@@ -135,7 +135,7 @@ def judge_settings(objects: ClusterObjects, wanted: Wanted, *, has_sync: bool) -
             grave=True,
         )  # fmt: skip
     port = _at(kubevirt, "spec", "synchronizationPort")
-    if port not in {None, "", SYNC_PORT}:
+    if port not in (None, "", SYNC_PORT):
         yield Remark(
             objects.name, subject(kubevirt), f"synchronization uses port {port}",
             pointer="/spec/synchronizationPort",
@@ -186,7 +186,7 @@ def judge_network(objects: ClusterObjects, wanted: Wanted) -> Iterator[Remark]:
     for key, value in (("vlan", wanted.vlan), ("mtu", wanted.mtu)):
         found = conf.raw.get(key, 0)
         silent = key == "mtu" and not found
-        if conf.raw.get("type") in _BRIDGES and found != value and not silent:
+        if str(conf.raw.get("type")) in _BRIDGES and found != value and not silent:
             yield Remark(
                 objects.name, name, f"{key} is {found}, the intent says {value}",
                 pointer=f"/spec/config{conf.at(key)}", grave=True, remedy=apply,

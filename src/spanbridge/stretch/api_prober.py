@@ -239,7 +239,8 @@ def _bundle(objects: ClusterObjects) -> str:
 def _containers(objects: ClusterObjects, pod: str) -> list[str]:
     status = (objects.named("Pod", pod) or {}).get("status")
     listed = status.get("containerStatuses") if isinstance(status, Mapping) else None
-    return [str(each.get("containerID") or "") for each in listed or () if isinstance(each, dict)]
+    every = listed if isinstance(listed, list) else []
+    return [str(each.get("containerID") or "") for each in every if isinstance(each, dict)]
 
 
 def _pool_of(reached: ReachedCluster, node: str) -> NodePool | None:
@@ -250,7 +251,8 @@ def _pool_of(reached: ReachedCluster, node: str) -> NodePool | None:
         return named or pools[0]
     items = reached.objects.found.get("Node", ())
     item = next((each for each in items if metadata(each).get("name") == node), None)
-    labels = metadata(item or {}).get("labels") or {}
+    found = metadata(item or {}).get("labels")
+    labels = found if isinstance(found, Mapping) else {}
     fitting = [
         each
         for each in pools

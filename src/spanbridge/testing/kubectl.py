@@ -57,6 +57,7 @@ RESOURCES: Final = (
     Resource("namespaces", "", "Namespace", ("v1",), namespaced=False, names=("namespace", "ns")),
     Resource("nodes", "", "Node", ("v1",), namespaced=False, names=("node",)),
     Resource("pods", "", "Pod", ("v1",), names=("pod",)),
+    Resource("leases", "coordination.k8s.io", "Lease", ("v1",), names=("lease",)),
     Resource("configmaps", "", "ConfigMap", ("v1",), names=("configmap", "cm")),
     Resource("daemonsets", "apps", "DaemonSet", ("v1",), names=("daemonset", "ds")),
     Resource("deployments", "apps", "Deployment", ("v1",), names=("deployment", "deploy")),
@@ -246,7 +247,10 @@ def _get(store: Store, call: Call) -> None:
         _print(call, items[0] if len(items) == 1 else {"kind": "List", "items": items})
         return
     resource, _, names = _named(call)
-    if names:
+    if len(names) > 1:
+        every = [_must_read(store, call, resource, name) for name in names]
+        _print(call, {"kind": "List", "items": every})
+    elif names:
         _print(call, _must_read(store, call, resource, names[0]))
     else:
         _print(call, {"kind": "List", "items": store.every(resource, _namespace(call))})

@@ -10,6 +10,10 @@ import pytest
 from spanbridge.cli.program import main
 from spanbridge.testing.api_server import Served, serving, write_kubeconfig
 from spanbridge.testing.cluster_objects import Object, changed, make_objects
+from spanbridge.testing.clusters import SavedClusters
+from spanbridge.testing.kubectl import resource_of
+
+PAGE = Path(__file__).parents[3] / "docs/reference/verify.md"
 
 INTENT = """
 apiVersion: spanbridge.io/v1alpha1
@@ -111,6 +115,24 @@ def test_a_saved_verdict_can_be_had_again(
     first = capsys.readouterr().out
     assert main(["verify", "--replay", seen]) == 0
     assert capsys.readouterr().out == first
+
+
+def test_what_the_page_saves_with_kubectl_can_be_judged(
+    tmp_path: Path, intent: str, clusters: dict[str, list[Object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = PAGE.read_text(encoding="utf-8").split("```sh\n")[1:]
+    (block,) = (each.partition("```")[0] for each in blocks if each.startswith("mkdir -p saved"))
+    made = SavedClusters(tmp_path)
+    for name, items in clusters.items():
+        for item in items:
+            made.save(name, resource_of(item).directory, item)
+        done = made.run("bash", "-euc", block.replace("east", name))
+        assert done.returncode == 0, done.stderr
+    assert sum(each.is_file() for each in (made.plan / "saved").rglob("*")) == 12
+    monkeypatch.chdir(made.plan)
+    assert main(["verify", intent, "--objects", "saved"]) == 0
+    (made.plan / "saved/east/lease.json").unlink()
+    assert main(["verify", intent, "--objects", "saved"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of clusters, shaped as real ones, become endpoints, trust and remarks."""
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spanbridge.kube.saved import ClusterObjects, flatten, sort_objects
 from spanbridge.kube.settings import Wanted
@@ -446,3 +449,33 @@ def test_a_door_that_virt_operator_ignores_is_grave(east: list[Object]) -> None:
     )
     assert "virt-operator ignores all of it" in _only(_survey(fill(bad))).what
     assert _only(_survey(fill(bad))).grave
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        inner = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    deeper = [each for key, one in inner for each in _paths(one, (*path, key))]
+    return [path, *deeper] if path else deeper
+
+
+SOUND = make_objects("east", first=10, seen_at=NOW)
+PLACES = [(number, path) for number, item in enumerate(SOUND) for path in _paths(item)]
+JUNK: list[object] = [None, 7, -1.5, True, "", "x", [], ["x"], [None], {}, {"x": 1}, [{"type": 3}]]
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(PLACES), st.sampled_from(JUNK))
+def test_nothing_that_an_object_holds_ends_the_survey(
+    place: tuple[int, tuple[str | int, ...]], junk: object
+) -> None:
+    items = copy.deepcopy(SOUND)
+    holder: Any = items[place[0]]
+    *parents, last = place[1]
+    for key in parents:
+        holder = holder[key]
+    holder[last] = junk
+    survey = _survey(items)
+    assert all(each.what for each in survey.remarks)
