@@ -2,12 +2,15 @@
 """
 Runs the tiers of tests and ends with one table and one total.
 
-The tier vm runs beside the others: in a guest it keeps one processor busy, they the other.
+What runs in a guest kernel runs beside the rest, which it leaves one processor: lab first,
+the longest, and vm as soon as either has ended.
 
 By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
 
+import contextlib
 import dataclasses
+import queue
 import subprocess
 import sys
 import time
@@ -16,8 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-TIERS = ("unit", "browser", "netns", "vm", "peers")
-BESIDE = "vm"
+TIERS = ("unit", "browser", "netns", "vm", "lab", "peers")
+BESIDE = ("lab", "vm")
+"""Tiers that may run in a guest, in the order in which they begin."""
+
+PLACES = {"vm": ("tests/vm", "--ignore=tests/vm/lab"), "lab": ("tests/vm/lab",)}
+"""Where the tests of a tier are, unless in the folder of its name."""
+
 PROJECT = Path(__file__).resolve().parent.parent
 REPORTS = PROJECT / ".cache/reports"
 
@@ -39,16 +47,22 @@ def run(tier: str, arguments: list[str], *, output: TextIO | None = None) -> Out
     report = REPORTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", f"tests/{tier}", f"--junitxml={report}", *arguments]
-    if tier == "vm":
+    pytest = [sys.executable, "-m", "pytest", *place_of(tier)]
+    command = [*pytest, f"--junitxml={report}", *arguments]
+    if tier in BESIDE:
         # Writes the byte code of the tests, which a guest cannot; and a broken module is
         # better seen before a guest is booted for it.
-        collect = [*command[:4], "--collect-only", "-qq"]
+        collect = [*pytest, "--collect-only", "-qq"]
         subprocess.run(collect, cwd=PROJECT, check=False, stdout=output, stderr=output)
     code = subprocess.run(
         command, cwd=PROJECT, check=False, stdout=output, stderr=output
     ).returncode
     return read_outcome(tier, report, exit_code=code, seconds=time.monotonic() - started)
+
+
+def place_of(tier: str) -> tuple[str, ...]:
+    """Tell pytest where the tests of a tier are."""
+    return PLACES.get(tier, (f"tests/{tier}",))
 
 
 def read_outcome(tier: str, report: Path, *, exit_code: int, seconds: float) -> Outcome:
@@ -84,23 +98,42 @@ def render_summary(outcomes: list[Outcome], *, seconds: float) -> str:
 
 
 def run_all(tiers: list[str], arguments: list[str]) -> list[Outcome]:
-    """Run tiers, vm beside the others; what vm prints is shown when it has ended."""
-    alone = [tier for tier in tiers if tier != BESIDE or len(tiers) == 1]
-    with ThreadPoolExecutor(1) as pool, (REPORTS / f"{BESIDE}.log").open("w+") as log:
-        beside = None
-        if len(alone) < len(tiers):
-            print(f"tests: tier {BESIDE} has begun; its output comes at the end", flush=True)
-            beside = pool.submit(run, BESIDE, arguments, output=log)
-        outcomes = []
+    """Run tiers, those in guests beside the others; what they print is shown in the end."""
+    guests = [tier for tier in BESIDE if tier in tiers]
+    alone = [tier for tier in tiers if tier not in guests]
+    if not alone and len(guests) == 1:
+        guests, alone = [], guests
+    outcomes: list[Outcome] = []
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for tier in guests:
+        waiting.put(tier)
+        print(f"tests: tier {tier} runs beside the others; it is shown in the end", flush=True)
+
+    def run_guests() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcomes.append(_run_to_log(waiting.get_nowait(), arguments))
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(run_guests)
         for tier in alone:
             print(f"tests: tier {tier}", flush=True)
             outcomes.append(run(tier, arguments))
-        if beside is not None:
-            print(f"tests: tier {BESIDE}", flush=True)
-            outcomes.append(beside.result())
-            log.seek(0)
-            print(log.read(), flush=True)
+        run_guests()
+        beside.result()
+    for tier in guests:
+        print(f"tests: tier {tier}", flush=True)
+        print(_log_of(tier).read_text(), flush=True)
     return sorted(outcomes, key=lambda each: tiers.index(each.tier))
+
+
+def _log_of(tier: str) -> Path:
+    return REPORTS / f"{tier}.log"
+
+
+def _run_to_log(tier: str, arguments: list[str]) -> Outcome:
+    with _log_of(tier).open("w") as log:
+        return run(tier, arguments, output=log)
 
 
 def main(words: list[str]) -> int:
@@ -111,9 +144,8 @@ def main(words: list[str]) -> int:
         print(f"tests: no tier {unknown[0]}; there are {', '.join(TIERS)}", file=sys.stderr)
         return 2
     REPORTS.mkdir(parents=True, exist_ok=True)
-    present = [tier for tier in wanted if any((PROJECT / "tests" / tier).rglob("test_*.py"))]
     started = time.monotonic()
-    outcomes = run_all(present, arguments)
+    outcomes = run_all(wanted, arguments)
     print(f"\n{render_summary(outcomes, seconds=time.monotonic() - started)}", flush=True)
     return int(any(o.exit_code for o in outcomes))
 

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-RUNNER = Path(__file__).parents[2] / "run.py"
+PROJECT = Path(__file__).parents[3]
+RUNNER = PROJECT / "tests/run.py"
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,36 @@ def test_an_unknown_tier_is_a_usage_error() -> None:
 
     assert done.returncode == 2
     assert "moon" in done.stderr
+
+
+def test_every_test_belongs_to_one_tier(runner: ModuleType) -> None:
+    found = {tier: _collect(*runner.place_of(tier)) for tier in runner.TIERS}
+
+    assert sum(len(each) for each in found.values()) == len(set().union(*found.values()))
+    everything = {str(path.relative_to(PROJECT)) for path in (PROJECT / "tests").rglob("test_*.py")}
+    assert set().union(*found.values()) == everything
+
+
+def _collect(folder: str, *options: str) -> set[str]:
+    """Name the files of tests below a folder, but for those that are left out."""
+    left_out = [each.partition("=")[2] for each in options]
+    files = {str(path.relative_to(PROJECT)) for path in (PROJECT / folder).rglob("test_*.py")}
+    return {each for each in files if not each.startswith(tuple(f"{x}/" for x in left_out))}
+
+
+def test_tiers_in_guests_share_the_two_lanes(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(tier: str, _: list[str], **_output: object) -> object:
+        ran.append(tier)
+        return runner.Outcome(tier, 0, 1, 0, 0, 0.0)
+
+    monkeypatch.setattr(runner, "REPORTS", tmp_path)
+    monkeypatch.setattr(runner, "run", run)
+
+    outcomes = runner.run_all(["unit", "vm", "lab"], [])
+
+    assert sorted(ran) == ["lab", "unit", "vm"]
+    assert [each.tier for each in outcomes] == ["unit", "vm", "lab"]
