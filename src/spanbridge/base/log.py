@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 def _quoted(value: object) -> str:
     text = str(value)
-    if text and text.isprintable() and not any(char in ' "=' for char in text):
+    if text and text.isprintable() and not (" " in text or '"' in text or "=" in text):
         return text
     # Names come from outside: a control character must neither split a line nor colour it.
     text = text.replace("\\", "\\\\").replace('"', '\\"')

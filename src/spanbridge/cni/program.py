@@ -264,7 +264,7 @@ def main() -> int:
     document, status = _answer_here(program)
     if document is not None:
         try:
-            print(json.dumps(document, indent=4), flush=True)
+            print(json.dumps(document), flush=True)
         except OSError as exc:
             log.error("cannot write the answer", cause=exc)
             return 1

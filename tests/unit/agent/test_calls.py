@@ -85,7 +85,7 @@ def document_of(outcome: Outcome) -> dict[str, Any]:
 def test_the_answer_is_printed_as_by_the_one_shot_program(make_call: MakeCall) -> None:
     outcome = make_call()
 
-    assert outcome.answer.stdout.decode() == json.dumps(RESULT, indent=4) + "\n"
+    assert outcome.answer.stdout.decode() == json.dumps(RESULT) + "\n"
     assert (outcome.answer.status, outcome.code) == (0, 0)
 
 
