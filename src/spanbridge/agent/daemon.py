@@ -29,9 +29,13 @@ from spanbridge.agent.tally import Tally
 from spanbridge.base import clock
 from spanbridge.base.errors import NodeError
 from spanbridge.bridge.gather import Gatherer
+from spanbridge.rtnl.transport import SPARES
 
 OPEN_FILES: Final = 65536
 """Every call holds up to ten descriptors; the usual soft limit of 1024 is too few."""
+
+SPARE_SOCKETS: Final = 8
+"""Netlink sockets kept between calls: what a burst of calls uses at a time, about."""
 
 _STATUS_EVERY_S: Final = 10.0
 
@@ -116,6 +120,7 @@ async def _run(
             group.create_task(_tell(notifier, stop, figures), name="status")
             # What is here stays: the collector need not look at it again and again.
             gc.freeze()
+            SPARES.keep(SPARE_SOCKETS)
             LOG.info("ready", socket=str(settings.places.socket), attachments=len(journal))
             await server.serve(stop)
 

@@ -10,8 +10,8 @@ import contextlib
 import contextvars
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
-from typing import Any, Final, TextIO
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Final, NamedTuple, TextIO
 
 from spanbridge.agent.lean import hidden
 from spanbridge.base import log
@@ -27,7 +27,21 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 LOG: Final[structlog.stdlib.BoundLogger] = structlog.get_logger()
 """The agent's logger: ``LOG.info("event", field=value)``."""
 
-_said: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("said", default=None)
+
+class _Call(NamedTuple):
+    """
+    The call that this thread runs.
+
+    Attributes:
+        fields: What belongs into each of its events.
+        said: Lines for its caller's standard error.
+    """
+
+    fields: Mapping[str, str]
+    said: list[str]
+
+
+_call: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("call", default=None)
 
 
 def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> None:
@@ -42,7 +56,7 @@ def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> N
     last = _to_text if log_format == "text" else _to_json()
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _merge_call,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
             structlog.processors.format_exc_info,
@@ -57,6 +71,13 @@ def configure(log_format: str, level: str, *, stream: TextIO | None = None) -> N
     )
     log.sink = _sink
     log.relay = _relay
+
+
+def _merge_call(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    call = _call.get()
+    return event if call is None else {**call.fields, **event}
 
 
 _FIRST: Final = ("time", "level", "msg")
@@ -75,16 +96,16 @@ def _to_json() -> structlog.processors.JSONRenderer:
 
 
 def _sink(level: str, event: str, fields: dict[str, object]) -> None:
-    said = _said.get()
-    if said is not None:
-        said.append(log.render_event(level, event, fields))
+    call = _call.get()
+    if call is not None:
+        call.said.append(log.render_event(level, event, fields))
     LOG.log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
 
 
 def _relay(text: str) -> None:
-    said = _said.get()
-    if said is not None:
-        said.append(text + "\n")
+    call = _call.get()
+    if call is not None:
+        call.said.append(text + "\n")
     LOG.info("another program said", text=text)
 
 
@@ -93,13 +114,15 @@ def of_call(**fields: str) -> Iterator[list[str]]:
     """
     Bind a call's fields to every event of the block, in this thread.
 
+    One variable of ours: structlog has one for each field, and setting and resetting them
+    all takes 18 us, also for a call that says nothing.
+
     Yields:
         What the plugin says: lines for the caller's standard error.
     """
-    said: list[str] = []
-    token = _said.set(said)
+    call = _Call(fields, [])
+    token = _call.set(call)
     try:
-        with structlog.contextvars.bound_contextvars(**fields):
-            yield said
+        yield call.said
     finally:
-        _said.reset(token)
+        _call.reset(token)

@@ -5,6 +5,7 @@ Identifiers that must not be mixed up, and the rules they obey.
 Source: CNI specification 1.1.0, section 2 (parameters); linux/if.h (IFNAMSIZ).
 """
 
+import functools
 import re
 from typing import Final, NewType
 
@@ -37,6 +38,7 @@ def is_identifier(text: str) -> bool:
     return _IDENTIFIER.fullmatch(text) is not None
 
 
+@functools.lru_cache(maxsize=64)
 def ifname_fault(text: str) -> str | None:
     """Say why the kernel would refuse ``text`` as an interface name, or None."""
     if not text:

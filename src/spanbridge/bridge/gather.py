@@ -141,6 +141,6 @@ def _wait_until_gone(watch: Rtnl, indexes: list[IfIndex], ended: threading.Event
     """Wait until no link is listed any more, or the deletion has ended, well or not."""
     left, pause = list(indexes), LOOK_FIRST_S
     while left and not ended.wait(pause):
-        while left and watch.link(left[-1]) is None:
+        while left and not watch.has_link(left[-1]):
             left.pop()
         pause = min(2 * pause, LOOK_LONGEST_S)

@@ -420,13 +420,8 @@ def wait_for_port(site: Site, port: Link) -> None:
     Raises:
         NodeError: It did not come up within ``PORT_WAIT_S``.
     """
-
-    def forwards(link: Link) -> bool:
-        port = link.port
-        return link.operstate == "up" and (port is None or port.forwarding)
-
-    seen = site.node.wait_link(port.index, forwards, timeout_s=PORT_WAIT_S)
-    if seen is None or not forwards(seen):
+    seen = site.node.wait_link(port.index, lambda link: link.forwards, timeout_s=PORT_WAIT_S)
+    if seen is None or not seen.forwards:
         state = seen.operstate if seen else "gone"
         raise NodeError(
             f"cannot use host port {port.name}: it is {state} after {PORT_WAIT_S:.0f} s",

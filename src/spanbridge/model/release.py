@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What DEL and GC need of a configuration, read without being choosy."""
 
+import functools
 from dataclasses import dataclass
 
 from spanbridge.base.errors import ConfigError
@@ -30,12 +31,15 @@ class ReleaseConf:
     root: Node
 
 
+@functools.lru_cache(maxsize=64)
 def parse_release_conf(root: Node) -> ReleaseConf:
     """
     Read what is needed to clean up.
 
     A configuration that was broken after ADD must not keep addresses and rules alive,
     so faults in any other field are passed over.
+
+    Once for each root; a node's pods share one.
 
     Raises:
         VersionError, DecodeError, ConfigError: Version or name cannot be used.

@@ -244,6 +244,14 @@ class Link(NamedTuple):
         return _parse_bridge(Attributes(self.own_data)) if self.kind == "bridge" else None
 
     @property
+    def forwards(self) -> bool:
+        """Whether it works, and as a bridge port passes frames."""
+        if self.operstate != "up" or self.master_kind != "bridge":
+            return self.operstate == "up"
+        state = Attributes(self.port_data).u8(IFLA_BRPORT_STATE)
+        return state == PORT_STATES.index("forwarding")
+
+    @property
     def port(self) -> PortInfo | None:
         """Of a bridge port; raises ``WireError`` where an attribute has a wrong size."""
         return _parse_port(Attributes(self.port_data)) if self.master_kind == "bridge" else None

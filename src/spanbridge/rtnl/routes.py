@@ -161,6 +161,17 @@ class Route:
     nexthops: tuple[NextHop, ...] = ()
 
 
+def parse_route_type(body: bytes) -> str:
+    """
+    Decode what becomes of a packet that takes a route, one of ``TYPES``; cheaply.
+
+    Raises:
+        WireError: The body is cut short.
+    """
+    kind = unpack_struct(RTMSG, body)[7]
+    return TYPES[kind] if kind < len(TYPES) else str(kind)
+
+
 def parse_route(body: bytes) -> Route:
     """
     Decode the body of RTM_NEWROUTE.
@@ -169,7 +180,7 @@ def parse_route(body: bytes) -> Route:
         WireError: It is cut short, or an attribute has a wrong size.
     """
     header = unpack_struct(RTMSG, body)
-    family, bits, _, _, table, protocol, scope, kind, flags = header
+    family, bits, _, _, table, protocol, scope, _, flags = header
     found = Attributes(body, RTMSG.size)
     metrics = found.nest(_RTA_METRICS)
     nexthops = _parse_nexthops(family, found.raw.get(_RTA_MULTIPATH, b""))
@@ -185,7 +196,7 @@ def parse_route(body: bytes) -> Route:
         priority=found.u32(_RTA_PRIORITY) or 0,
         scope=scope,
         protocol=_PROTOCOL_NAMES.get(protocol, str(protocol)),
-        type=TYPES[kind] if kind < len(TYPES) else str(kind),
+        type=parse_route_type(body),
         mtu=metrics.u32(_RTAX_MTU) or 0,
         advmss=metrics.u32(_RTAX_ADVMSS) or 0,
         prefsrc="" if prefsrc is None else unpack_address(family, prefsrc),

@@ -22,6 +22,7 @@ from spanbridge.rtnl.routes import (
     RTMSG,
     Route,
     parse_route,
+    parse_route_type,
 )
 from spanbridge.rtnl.transport import RtnlError, Transport
 from spanbridge.rtnl.vlans import PortVlan, list_vlans, parse_vlan_entries
@@ -83,6 +84,10 @@ class Rtnl(Transport):
         """Find the index of a link by name; None when there is none."""
         body = self._find_link(name)
         return None if body is None else parse_index(body)
+
+    def has_link(self, index: int) -> bool:
+        """Tell whether there is a link of this index, without reading what it is like."""
+        return self._find_link(index) is not None
 
     def links_named(self, names: Sequence[str]) -> list[Link | None]:
         """Find links by name, all with one question; None in the place of each missing one."""
@@ -197,6 +202,10 @@ class Rtnl(Transport):
         Returns:
             The route, to the address alone; None when it is unreachable.
         """
+        found = self._find_route(destination, source=source, oif=oif)
+        return None if found is None else parse_route(found)
+
+    def _find_route(self, destination: str, *, source: str = "", oif: int = 0) -> bytes | None:
         packed = pack_address(destination)
         bits = len(packed) * 8
         family = socket.AF_INET if bits == 32 else socket.AF_INET6
@@ -208,8 +217,7 @@ class Rtnl(Transport):
             body += attribute_u32(RTA_OIF, oif)
         label = f"look up the route to {destination}"
         question = Message(rtm.RTM_GETROUTE, 0, body, label)
-        found = self.ask(question, tolerate=_UNREACHABLE)[0]
-        return None if found is None else parse_route(found)
+        return self.ask(question, tolerate=_UNREACHABLE)[0]
 
     def is_local(self, address: str) -> bool:
         """
@@ -219,8 +227,8 @@ class Rtnl(Transport):
 
         Source: linux/rtnetlink.h, RTN_LOCAL.
         """
-        route = self.route_to(address)
-        return route is not None and route.type == "local"
+        route = self._find_route(address)
+        return route is not None and parse_route_type(route) == "local"
 
     def neighbours(self, index: int | None = None, family: int = 0) -> list[Neighbour]:
         """

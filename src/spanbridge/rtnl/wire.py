@@ -23,8 +23,6 @@ HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """nlattr: u16 length with header, u16 type; the payload follows, then padding."""
 
-_U8: Final = struct.Struct("=B")
-_U16: Final = struct.Struct("=H")
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
 
@@ -46,6 +44,8 @@ _NLMSGERR_ATTR_MISS_TYPE: Final = 5
 _TYPE_MASK: Final = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 
+_ENCODING: Final = sys.getfilesystemencoding()
+_ERRORS: Final = sys.getfilesystemencodeerrors()
 _ATTRIBUTE_MAX_BYTES: Final = 0xFFFF
 _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 """Padding bytes by the payload's length modulo 4."""
@@ -161,41 +161,39 @@ class Attributes:
     def __init__(self, data: bytes, at: int = 0) -> None:
         self.raw: Final = _by_type(data, at)
 
-    def _number(self, kind: int, layout: struct.Struct) -> int | None:
+    def _number(self, kind: int, size: int, *, signed: bool = False) -> int | None:
         data = self.raw.get(kind)
         if data is None:
             return None
-        if len(data) != layout.size:
-            raise WireError(
-                f"cannot decode attribute {kind}: it has {len(data)} bytes, not {layout.size}"
-            )
-        number: int = layout.unpack(data)[0]
-        return number
+        if len(data) != size:
+            raise WireError(f"cannot decode attribute {kind}: it has {len(data)} bytes, not {size}")
+        return int.from_bytes(data, sys.byteorder, signed=signed)
 
     def u8(self, kind: int) -> int | None:
         """Decode a u8; None where it is absent."""
-        return self._number(kind, _U8)
+        return self._number(kind, 1)
 
     def u16(self, kind: int) -> int | None:
         """Decode a u16; None where it is absent."""
-        return self._number(kind, _U16)
+        return self._number(kind, 2)
 
     def u32(self, kind: int) -> int | None:
         """Decode a u32; None where it is absent."""
-        return self._number(kind, _U32)
+        return self._number(kind, 4)
 
     def i32(self, kind: int) -> int | None:
         """Decode an s32; None where it is absent."""
-        return self._number(kind, _I32)
+        return self._number(kind, 4, signed=True)
 
     def flag(self, kind: int) -> bool:
         """Decode a u8 that is a truth; False where it is absent."""
-        return bool(self.u8(kind))
+        return bool(self._number(kind, 1))
 
     def text(self, kind: int) -> str:
         """Decode a string; empty where it is absent."""
         data = self.raw.get(kind)
-        return "" if data is None else os.fsdecode(data.split(b"\0", 1)[0])
+        # As os.fsdecode() does, without its calls inside.
+        return "" if data is None else data.split(b"\0", 1)[0].decode(_ENCODING, _ERRORS)
 
     def mac(self, kind: int) -> str:
         """Decode a link-layer address as hex octets joined by colons; empty where absent."""
