@@ -30,11 +30,43 @@ OPTIONS: Final = [
 ]
 
 
+MUSL: Final = f"{platform.machine()}-linux-musl"
+"""Where Debian's package musl-dev has headers and objects, below /usr/include and /usr/lib."""
+
+
 def compiler() -> list[str]:
     """Return the command of the C compiler; empty where there is none."""
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     return [name for name in ("cc", "gcc", "clang") if shutil.which(name)][:1]
+
+
+def with_musl(command: list[str]) -> list[str]:
+    """
+    Have a compile command use musl instead of the machine's own C library.
+
+    A static program of glibc asks the processor for its features when it starts. In a
+    virtual machine each question goes to the hypervisor: 0.2 of the shim's 0.45 ms. The
+    wrapper that comes with musl cannot link an executable that loads anywhere.
+    """
+    place = Path("/usr/lib", MUSL)
+    files = [str(place / name) for name in ("rcrt1.o", "crti.o", "crtn.o", "libc.a")]
+    start, first, last, library = files
+    printed = subprocess.run(
+        [command[0], "-print-file-name=include"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    headers = [f"/usr/include/{MUSL}", printed.stdout.strip()]
+    include = [word for each in headers for word in ("-isystem", each)]
+    return [*command, "-nostdinc", *include, "-nostdlib", start, first, library, "-lgcc", last]
+
+
+def commands(version: str, target: Path) -> list[list[str]]:
+    """Return the commands that may make the shim, the best first; none without a compiler."""
+    if not compiler():
+        return []
+    define = f'-DSPANBRIDGE_VERSION="{version}"'
+    plain = [*compiler(), *OPTIONS, define, "-o", str(target), SOURCE]
+    return [with_musl(plain), plain] if Path("/usr/lib", MUSL, "rcrt1.o").exists() else [plain]
 
 
 class BuildShim(Command):
@@ -61,14 +93,13 @@ class BuildShim(Command):
         target = self._target()
         target.unlink(missing_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        version = f'-DSPANBRIDGE_VERSION="{self.distribution.get_version()}"'
-        command = [*compiler(), *OPTIONS, version, "-o", str(target), SOURCE]
-        if not compiler():
-            cause = "there is no C compiler"
-        else:
+        cause = "there is no C compiler"
+        for command in commands(self.distribution.get_version(), target):
             print(shlex.join(command))
             done = subprocess.run(command, check=False)
             cause = f"{command[0]} failed, see above" if done.returncode else ""
+            if not cause:
+                break
         if cause:
             print(f"spanbridge: the shim is not built: {cause}", file=sys.stderr)
         else:

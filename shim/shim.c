@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The program that a container runtime starts under the name bridge, host-local, static or dhcp.
+/* The program that a container runtime starts under the name bridge, host-local, static or dhcp.
  *
  * It hands the call to the agent in one frame, with the two network namespaces as descriptors,
  * and prints the agent's answer. Without an agent it becomes the one-shot program, or says in the
@@ -19,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -300,9 +300,9 @@ static int send_call(int fd, size_t strings, size_t input)
     memcpy(frame + 4, lengths, sizeof lengths);
     if (count > 0) {
         message.msg_control = control;
-        message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+        message.msg_controllen = (socklen_t)CMSG_SPACE(count * sizeof(int));
         struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-        head->cmsg_len = CMSG_LEN(count * sizeof(int));
+        head->cmsg_len = (socklen_t)CMSG_LEN(count * sizeof(int));
         head->cmsg_level = SOL_SOCKET;
         head->cmsg_type = SCM_RIGHTS;
         memcpy(CMSG_DATA(head), passed, count * sizeof(int));

@@ -30,6 +30,8 @@ missing_packages() {
   has modprobe || echo kmod
   has gcc || echo gcc
   has gcc && [ -e /usr/include/stdlib.h ] || echo libc6-dev
+  # Not needed, but with it the shim starts in half the time.
+  [ -e "/usr/lib/$(uname -m)-linux-musl/rcrt1.o" ] || [ "$(id -u)" != 0 ] || ! has apt-get || echo musl-dev
   has containerd || echo containerd
   [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || echo containernetworking-plugins
   has iptables || echo iptables
