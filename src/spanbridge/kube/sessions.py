@@ -113,7 +113,8 @@ class Session:
         if not self.hello.done():
             self.hello.set_exception(NodeError(words))
         for future in waiting.values():
-            future.set_exception(NodeError(words))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(NodeError(words))
 
     def _talk(self) -> str:
         """Send and receive until either side ends; tell why."""
@@ -163,7 +164,8 @@ class Session:
             return
         with self._state.lock:
             future = self._state.waiting.pop(int(answer.get("id") or 0), None)
-        if future is None:
+        # Whoever lost patience has cancelled it; nobody wants the answer any more.
+        if future is None or not future.set_running_or_notify_cancel():
             return
         if "error" in answer:
             future.set_exception(NodeError(str(answer["error"])))

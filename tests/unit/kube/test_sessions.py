@@ -92,6 +92,14 @@ def test_a_refusal_is_an_error_and_the_session_goes_on(tmp_path: Path) -> None:
         assert session.ask({}).result(10)["size"] == 0
 
 
+def test_whoever_stopped_waiting_does_not_end_the_session_of_others(tmp_path: Path) -> None:
+    with _session(tmp_path) as session:
+        given_up = session.ask({"hold": True})
+        assert given_up.cancel()
+        assert session.ask({}).result(10)["size"] == 0
+        assert session.ask({}).result(10)["size"] == 0
+
+
 def test_whoever_waits_learns_why_the_program_ended(tmp_path: Path) -> None:
     with _session(tmp_path) as session:
         held = session.ask({"hold": True})
