@@ -4,6 +4,7 @@
 from typing import Final
 
 from spanbridge.lab.faults.table import FAULTS
+from spanbridge.model.findings import Severity
 from spanbridge.stretch.diagnose.catalogue import CAUSES
 
 _HEAD: Final = """\
@@ -42,6 +43,8 @@ def render_page() -> str:
     lines = []
     for fault in FAULTS.values():
         cause = f"{fault.code} {CAUSES[fault.code].title}"
+        if CAUSES[fault.code].severity is Severity.WARNING:
+            cause += " (a warning)"
         if fault.pair_code:
             cause += f"; in a lab of two clusters {fault.pair_code}"
         rows = ", ".join(map(str, fault.rows))
