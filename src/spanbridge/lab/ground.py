@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NoReturn
 
 from spanbridge.base.errors import NodeError
@@ -87,7 +88,13 @@ def require_root() -> None:
         )
 
 
-def run_elsewhere(ground: Ground, arguments: Sequence[str], env: Mapping[str, str]) -> int:
+def run_elsewhere(
+    ground: Ground,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    shared_dirs_rw: Sequence[Path] = (),
+) -> int:
     """
     Run the command line ``spanbridge arguments`` on another ground.
 
@@ -95,6 +102,7 @@ def run_elsewhere(ground: Ground, arguments: Sequence[str], env: Mapping[str, st
         ground: A guest, or a user namespace; the latter replaces this process.
         arguments: What follows the program's name.
         env: Added to the environment there.
+        shared_dirs_rw: In which what a guest writes is kept.
 
     Returns:
         The exit code of the command in the guest.
@@ -104,7 +112,12 @@ def run_elsewhere(ground: Ground, arguments: Sequence[str], env: Mapping[str, st
     if ground is Ground.USER_NAMESPACE:
         _become(command, marked)
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return run_in_guest(command, env=passed_on | marked, timeout_s=GUEST_TIMEOUT_S)
+    return run_in_guest(
+        command,
+        env=passed_on | marked,
+        timeout_s=GUEST_TIMEOUT_S,
+        shared_dirs_rw=shared_dirs_rw,
+    )
 
 
 def _become(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:

@@ -30,7 +30,10 @@ from typing import IO, Final, NoReturn
 
 from spanbridge.base.errors import NodeError
 
-MODULES: Final = ("bridge", "8021q", "veth", "dummy", "macvlan", "nf_tables", "nft_chain_nat")
+MODULES: Final = (
+    *("bridge", "8021q", "veth", "dummy", "macvlan", "tun"),
+    *("nf_tables", "nft_chain_nat"),
+)
 """Loaded before the command; a name the kernel has built in, or lacks, is passed over."""
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

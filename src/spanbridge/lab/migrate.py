@@ -32,7 +32,7 @@ from spanbridge.lab.migration.stream import (
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import Node
-from spanbridge.lab.vm.console import Console, Count, count
+from spanbridge.lab.vm.console import Console, Count, count, join_ticks
 from spanbridge.lab.vm.image import ensure_image
 from spanbridge.lab.vm.life import stop_machine
 from spanbridge.lab.vm.machine import (
@@ -290,9 +290,7 @@ def _listen(console: Console, trip: _Trip) -> None:
 def _count(trip: _Trip, here: Console, there: Console) -> Count:
     """Judge the counter from just before the migration on."""
     since_s = trip.course.began_s - _BEFORE_S
-    return count(
-        [tick for tick in console.ticks if tick.at_s > since_s] for console in (here, there)
-    )
+    return count(tick for tick in join_ticks(here, there) if tick.at_s > since_s)
 
 
 def _talks_on(place: Place, name: str, before: Session | None) -> bool:

@@ -48,11 +48,18 @@ def view_verdict(verdict: Verdict) -> list[RenderableType]:
     shown: list[RenderableType] = [Text(heading, "bold"), Text()]
     for table in _tables(verdict):
         shown += [table, Text()]
+    migrations = [_view_migration(each) for each in verdict.observations.migrations]
+    *causes, conclusion = view_conclusion(verdict)
+    if sampled := sample_words(verdict):
+        migrations.append(_line(" note", "bold", sampled))
+    return [*shown, *causes, *migrations, conclusion]
+
+
+def view_conclusion(verdict: Verdict) -> list[RenderableType]:
+    """Show the causes, and last the verdict in one line."""
+    shown: list[RenderableType] = []
     for each in verdict.diagnoses:
         shown += [*_view_diagnosis(each), Text()]
-    shown += [_view_migration(each) for each in verdict.observations.migrations]
-    if sampled := sample_words(verdict):
-        shown.append(_line(" note", "bold", sampled))
     mark = (" ok  ", "bold green") if verdict.passed else _MARKS[Severity.ERROR]
     return [*shown, _line(*mark, headline(verdict))]
 

@@ -21,7 +21,7 @@ from spanbridge.lab.standin import Standins, advertised
 from spanbridge.lab.standin.control import request
 from spanbridge.lab.standin.paths import handler_socket, sync_socket
 
-EXCHANGE_S: Final = 30.0
+EXCHANGE_S: Final = 60.0
 """Time for the sync controllers to hear of each other; KubeVirt's try for ever."""
 
 _END_S: Final = 30.0

@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -62,6 +62,12 @@ class Console:
     """
     Listens to a console until closed; one listener at a time is possible.
 
+    Attributes:
+        ticks: Heard so far.
+        said: The last other lines.
+        first: The first line that ended here, which may have begun at another console.
+        rest: The beginning of a line that has not ended yet.
+
     Raises:
         OSError: Nobody is at the socket.
     """
@@ -69,6 +75,8 @@ class Console:
     def __init__(self, path: Path) -> None:
         self.ticks: list[Tick] = []
         self.said: list[str] = []
+        self.first = b""
+        self.rest = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             self._socket.connect(str(path))
@@ -92,7 +100,6 @@ class Console:
         self._socket.close()
 
     def _listen(self) -> None:
-        rest = b""
         while True:
             try:
                 data = self._socket.recv(65536)
@@ -101,14 +108,15 @@ class Console:
             if not data:
                 return
             now = time.monotonic()
-            *lines, rest = (rest + data).split(b"\n")
+            *lines, self.rest = (self.rest + data).split(b"\n")
             for line in lines:
+                self.first = self.first or line
                 self._hear(line, now)
 
     def _hear(self, line: bytes, now: float) -> None:
-        found = _TICK.fullmatch(line)
-        if found is not None:
-            self.ticks.append(Tick(int(found[1]), float(found[2]), now))
+        tick = _parse_tick(line, now)
+        if tick is not None:
+            self.ticks.append(tick)
         elif text := line.decode(errors="replace").strip():
             self.said.append(text)
             del self.said[:-_KEPT_LINES]
@@ -125,9 +133,23 @@ class Console:
         return self.ticks[before]
 
 
-def count(heard: Iterable[Sequence[Tick]]) -> Count:
-    """Judge the ticks that came at one console and then at the next."""
-    ticks = sorted((tick for each in heard for tick in each), key=lambda tick: tick.at_s)
+def _parse_tick(line: bytes, at_s: float) -> Tick | None:
+    found = _TICK.fullmatch(line)
+    return Tick(int(found[1]), float(found[2]), at_s) if found is not None else None
+
+
+def join_ticks(here: Console, there: Console) -> list[Tick]:
+    """List the ticks of a guest that moved, also the one that began here and ended there."""
+    ticks = [*here.ticks, *there.ticks]
+    if here.rest and there.ticks:
+        split = _parse_tick(here.rest + there.first, there.ticks[0].at_s)
+        ticks += [split] if split is not None else []
+    return ticks
+
+
+def count(heard: Iterable[Tick]) -> Count:
+    """Judge the ticks of a guest."""
+    ticks = sorted(heard, key=lambda tick: tick.at_s)
     numbers = [tick.number for tick in ticks]
     if not ticks:
         return Count(0, 0, 0, 0, 0.0)

@@ -33,7 +33,7 @@ from spanbridge.lab.vm.network import Launcher, find_launchers
 from spanbridge.lab.vm.qemu import close_launcher, find_accelerator, open_launcher
 from spanbridge.lab.vm.session import ensure_peer, talks
 
-BOOT_S: Final = 240.0
+BOOT_S: Final = 600.0
 """Time for a guest to boot: 4 s on an idle machine, a minute in an emulated guest."""
 
 _FIRST_HOST: Final = 10
