@@ -2,8 +2,7 @@
 """
 What `spanbridge verify` makes of real faults, in a lab over plain bridges.
 
-The lab, its pods and what runs in them are real; only VLANs and leases are missing. What
-needs those is in tests/vm/lab/test_lab_faults.py.
+The lab, its pods and what runs in them are real; only VLANs and leases are missing.
 """
 
 import dataclasses

@@ -29,9 +29,9 @@ what is broken afterwards must not keep them from it.
 [verify.md](verify.md). `loss` and `latency` need a kernel with netem, `stateful-filter` one
 with connection tracking; the others need nothing that a lab does not need.
 
-Made from the code by `tools/rule_pages.py`. Every one is injected, verified and cleared by
-`tests/netns/lab/test_lab_faults_verified.py`, or, where it needs VLANs, leases or netem, by
-`tests/vm/lab/test_lab_faults.py`.
+Made from the code by `tools/rule_pages.py`. What needs neither VLANs, leases, our plugin nor
+netem is injected, verified and cleared by `tests/netns/lab/test_lab_faults_verified.py`; of the
+others, the models in `tests/unit/stretch/test_diagnose.py` have the cause that is named.
 
 | fault | strikes | what happens | row | `verify` names first |
 | --- | --- | --- | --- | --- |
