@@ -2,8 +2,8 @@
 """
 Runs the tiers of tests and ends with one table and one total.
 
-What runs in a guest kernel runs beside the rest, which it leaves one processor: lab first,
-the longest, and vm as soon as either has ended.
+What runs in a guest kernel runs beside the rest, which it leaves one processor: the longest
+first, and the next as soon as there is a processor for it.
 
 By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
@@ -19,11 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-TIERS = ("unit", "browser", "netns", "vm", "lab", "peers")
-BESIDE = ("lab", "vm")
+TIERS = ("unit", "browser", "netns", "vm", "lab", "verify", "peers")
+BESIDE = ("lab", "verify", "vm")
 """Tiers that may run in a guest, in the order in which they begin."""
 
-PLACES = {"vm": ("tests/vm", "--ignore=tests/vm/lab"), "lab": ("tests/vm/lab",)}
+PLACES = {
+    "vm": ("tests/vm", "--ignore=tests/vm/lab", "--ignore=tests/vm/verify"),
+    "lab": ("tests/vm/lab",),
+    "verify": ("tests/vm/verify",),
+}
 """Where the tests of a tier are, unless in the folder of its name."""
 
 PROJECT = Path(__file__).resolve().parent.parent

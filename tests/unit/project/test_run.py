@@ -93,7 +93,7 @@ def test_tiers_in_guests_share_the_two_lanes(
     monkeypatch.setattr(runner, "REPORTS", tmp_path)
     monkeypatch.setattr(runner, "run", run)
 
-    outcomes = runner.run_all(["unit", "vm", "lab"], [])
+    outcomes = runner.run_all(["unit", "vm", "lab", "verify"], [])
 
-    assert sorted(ran) == ["lab", "unit", "vm"]
-    assert [each.tier for each in outcomes] == ["unit", "vm", "lab"]
+    assert sorted(ran) == ["lab", "unit", "verify", "vm"]
+    assert [each.tier for each in outcomes] == ["unit", "vm", "lab", "verify"]

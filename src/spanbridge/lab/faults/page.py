@@ -30,8 +30,8 @@ what is broken afterwards must not keep them from it.
 with connection tracking; the others need nothing that a lab does not need.
 
 Made from the code by `tools/rule_pages.py`. What needs neither VLANs, leases, our plugin nor
-netem is injected, verified and cleared by `tests/netns/lab/test_lab_faults_verified.py`; of the
-others, the models in `tests/unit/stretch/test_diagnose.py` have the cause that is named.
+netem is injected, verified and cleared by `tests/netns/lab/test_lab_faults_verified.py`; the
+others are by `tests/vm/verify/test_lab_faults.py`.
 
 | fault | strikes | what happens | row | `verify` names first |
 | --- | --- | --- | --- | --- |
