@@ -20,7 +20,7 @@ from spanbridge.cli.lab_options import PLAN_DIR, changing, planned
 from spanbridge.cli.lab_view import show, view_plan, view_removed, view_verdict
 from spanbridge.cli.options import examples
 from spanbridge.cli.signals import ending_at_once
-from spanbridge.cli.terminal import Steps, facts, progress_behind_pipe
+from spanbridge.cli.terminal import Steps, facts, progress, progress_behind_pipe
 from spanbridge.lab.ground import MARK, Choice, Ground, observe_ground, run_elsewhere
 from spanbridge.lab.leases import restart_agent
 from spanbridge.lab.lifecycle import down, require_usable, temporary_lab
@@ -121,18 +121,31 @@ def demo(
 
 
 def _demo_elsewhere(wanted: Demo, choice: Choice) -> int:
-    """Run the same demo there, and fetch its report from where a guest can write."""
+    """Run the same demo there; a guest gets a booted machine, and we get its report."""
     if choice.ground is not Ground.GUEST or wanted.report is None:
         return run_elsewhere(choice.ground, _render_words(wanted), progress_behind_pipe())
     with tempfile.TemporaryDirectory(prefix="spanbridge-report-") as shared:
+        with progress() as steps:
+            env = _boot_before(Path(shared), steps)
         made = Path(shared) / wanted.report.name
         words = _render_words(dataclasses.replace(wanted, report=made))
         kept = [Path(shared)]
-        code = run_elsewhere(choice.ground, words, progress_behind_pipe(), shared_dirs_rw=kept)
+        env |= progress_behind_pipe()
+        code = run_elsewhere(choice.ground, words, env, shared_dirs_rw=kept)
         if made.exists():
             shutil.copyfile(made, wanted.report)
             _tell_report(wanted.report)
     return code
+
+
+def _boot_before(directory: Path, steps: Steps) -> dict[str, str]:
+    """Boot the machine out here: inside, emulation by emulation, that takes minutes."""
+    from spanbridge.lab.vm.machine import Wanted
+    from spanbridge.lab.vm.suspended import VARIABLE, suspend
+
+    steps(f"booting {_VM} out here, to be woken in the guest kernel")
+    suspend(directory, Wanted(_VM))
+    return {VARIABLE: str(directory)}
 
 
 def _demo_here(wanted: Demo) -> int:

@@ -32,12 +32,12 @@ from spanbridge.lab.vm.machine import (
 from spanbridge.lab.vm.network import Launcher, find_launchers
 from spanbridge.lab.vm.qemu import close_launcher, find_accelerator, open_launcher
 from spanbridge.lab.vm.session import ensure_peer, talks
+from spanbridge.lab.vm.suspended import FIRST_NUMBER, find_suspended
 
 BOOT_S: Final = 600.0
 """Time for a guest to boot: 4 s on an idle machine, a minute in an emulated guest."""
 
-_FIRST_HOST: Final = 10
-_LAST_HOST: Final = 250
+_LAST_NUMBER: Final = 250
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
@@ -57,15 +57,21 @@ def start_machine(runtime: Runtime, wanted: Wanted, *, step: Step = lambda _: No
     if find_machine(place, wanted.name) is not None:
         raise NodeError(f"cannot start {wanted.name}: it runs already")
     stop_machine(place, wanted.name)
-    step("making a kernel and an initramfs for virtual machines")
-    image = ensure_image(vm_dir(place))
-    accelerator = find_accelerator(vm_dir(place), image, step)
-    step(f"booting {wanted.name} on {node.name} ({accelerator.upper()})")
-    ensure_peer(place)
     taken = {each.number for each in read_machines(place)}
+    asleep = find_suspended(wanted) if FIRST_NUMBER not in taken else None
+    if asleep is not None:
+        step(f"waking {wanted.name} on {node.name}, which was booted before")
+        asleep.lend_image(vm_dir(place))
+        image, accelerator = asleep.image, asleep.machine.accelerator
+    else:
+        step("making a kernel and an initramfs for virtual machines")
+        image = ensure_image(vm_dir(place))
+        accelerator = find_accelerator(vm_dir(place), image, step)
+        step(f"booting {wanted.name} on {node.name} ({accelerator.upper()})")
+    ensure_peer(place)
     machine = Machine(
         name=wanted.name,
-        number=next(each for each in range(_FIRST_HOST, _LAST_HOST) if each not in taken),
+        number=next(each for each in range(FIRST_NUMBER, _LAST_NUMBER) if each not in taken),
         memory_mib=wanted.memory_mib,
         dirty_mib_per_s=wanted.dirty_mib_per_s,
         accelerator=accelerator,
@@ -74,7 +80,7 @@ def start_machine(runtime: Runtime, wanted: Wanted, *, step: Step = lambda _: No
     )
     launcher = launcher_of(place, machine)
     try:
-        open_launcher(place, node, machine, image)
+        open_launcher(place, node, machine, image, wakes=asleep.uri if asleep else "")
         _await_boot(place, machine)
     except BaseException:
         close_launcher(launcher)

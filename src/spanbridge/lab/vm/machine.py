@@ -40,7 +40,7 @@ class Machine:
         number: Its own among the lab's; addresses follow from it.
         memory_mib: What its QEMU gives it.
         dirty_mib_per_s: How much memory it writes to while it does nothing else.
-        accelerator: ``kvm`` or ``tcg``.
+        accelerator: ``kvm``, ``tcg``, or ``icount`` where the processor is itself emulated.
         node: Where it runs.
         suffix: Of the launcher that it runs in.
     """

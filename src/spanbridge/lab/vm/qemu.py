@@ -35,17 +35,27 @@ from spanbridge.lab.vm.session import PEER_PORT
 TRIAL_S: Final = 8.0
 """Time for a kernel to start under KVM, a second as a rule: on some machines it never does."""
 
+ICOUNT: Final = "icount"
+"""Accelerator: emulation whose clock counts instructions."""
+
 _TRIAL_WORDS: Final = "a kernel runs"
 _QEMU: Final = "qemu-system-x86_64"
-_ENV: Final = {"PATH": PATH, "LANG": "C.UTF-8"}
+ENV: Final = {"PATH": PATH, "LANG": "C.UTF-8"}
 _SOCKETS: Final = ("console", "qmp", "control")
+_TAP: Final = f"tap,id=net0,ifname={TAP},script=no,downscript=no,vhost=off"
 
 Step = Callable[[str], None]
 """Called with what is being done next, in a few words."""
 
 
 def open_launcher(
-    place: Place, node: Node, machine: Machine, image: Image, *, incoming: bool = False
+    place: Place,
+    node: Node,
+    machine: Machine,
+    image: Image,
+    *,
+    incoming: bool = False,
+    wakes: str = "",
 ) -> Launcher:
     """
     Make a launcher and start QEMU in it.
@@ -56,16 +66,12 @@ def open_launcher(
         machine: What to start, with the suffix of the launcher that is to be made.
         image: What it boots.
         incoming: Wait for a migration, and stay paused after it.
+        wakes: Where QEMU reads a machine from that sleeps; empty boots it.
 
     Raises:
         NodeError: It does not start.
     """
-    program = shutil.which(_QEMU, path=PATH)
-    if program is None:
-        raise NodeError(
-            f"cannot start {machine.name}: there is no {_QEMU} (Debian: qemu-system-x86)",
-            hint="run `make setup` as root",
-        )
+    program = require_qemu(machine.name)
     launcher = launcher_of(place, machine)
     launcher.directory.mkdir(parents=True)
     ensure_node(node)
@@ -75,14 +81,42 @@ def open_launcher(
     command = [program, *render_qemu(machine, launcher, image)]
     if incoming:
         command += ["-S", "-incoming", "defer"]
+    elif wakes:
+        command += ["-incoming", wakes]
     daemon = qemu_daemon(launcher)
-    launch(daemon, command, env=_ENV)
+    launch(daemon, command, env=ENV)
     await_ready(daemon, launcher.socket("qmp").exists)
     return launcher
 
 
-def render_qemu(machine: Machine, launcher: Launcher, image: Image) -> list[str]:
-    """Make the arguments of QEMU: equal at both ends of a migration but for the sockets."""
+def require_qemu(name: str) -> str:
+    """
+    Find QEMU.
+
+    Raises:
+        NodeError: It is not installed.
+    """
+    program = shutil.which(_QEMU, path=PATH)
+    if program is None:
+        raise NodeError(
+            f"cannot start {name}: there is no {_QEMU} (Debian: qemu-system-x86)",
+            hint="run `make setup` as root",
+        )
+    return program
+
+
+def render_qemu(
+    machine: Machine, launcher: Launcher, image: Image, *, network: str = _TAP
+) -> list[str]:
+    """
+    Make the arguments of QEMU: equal at both ends of a migration but for the sockets.
+
+    Args:
+        machine: What runs.
+        launcher: Where its sockets are.
+        image: What it boots.
+        network: What its network card is connected to, named ``net0``.
+    """
     area = machine.memory_mib // 4 if machine.dirty_mib_per_s else 0
     words = {
         "vm_name": machine.name,
@@ -92,7 +126,7 @@ def render_qemu(machine: Machine, launcher: Launcher, image: Image) -> list[str]
         "vm_dirty": machine.dirty_mib_per_s,
         "vm_area": area,
     }
-    network = f"virtio-net-pci,netdev=net0,mac={machine.mac},romfile="
+    card = f"virtio-net-pci,netdev=net0,mac={machine.mac},romfile="
     sockets = {name: f"path={launcher.socket(name)},server=on,wait=off" for name in _SOCKETS}
     return [
         *("-name", machine.name, *_base(machine.accelerator, image)),
@@ -101,17 +135,20 @@ def render_qemu(machine: Machine, launcher: Launcher, image: Image) -> list[str]
         *("-chardev", f"socket,id=qmp,{sockets['qmp']}", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"socket,id=control,{sockets['control']}"),
         *("-mon", "chardev=control,mode=control"),
-        *("-netdev", f"tap,id=net0,ifname={TAP},script=no,downscript=no,vhost=off"),
-        *("-device", network),
+        *("-netdev", network),
+        *("-device", card),
     ]
 
 
 def _base(accelerator: str, image: Image) -> list[str]:
     # A small buffer of translated code: the default takes memory that a guest kernel lacks.
-    tuned = f"{accelerator},tb-size=64" if accelerator == "tcg" else accelerator
+    tuned = accelerator if accelerator == "kvm" else "tcg,tb-size=64"
     return [
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", "pc", "-accel", tuned),
+        # Its clock counts instructions, so that a guest in an emulation of an emulation does not
+        # spend all its time on its own timer's interrupts; as if it ran 250 million a second.
+        *(("-icount", "shift=2,sleep=on") if accelerator == ICOUNT else ()),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
     ]
 
@@ -133,12 +170,17 @@ def find_accelerator(directory: Path, image: Image, step: Step = lambda _: None)
     remembered = directory / "accelerator"
     with contextlib.suppress(OSError):
         return remembered.read_text().strip()
-    found = "tcg"
-    if os.access("/dev/kvm", os.R_OK | os.W_OK):
+    found = ICOUNT if _is_emulated() else "tcg"
+    if found == "tcg" and os.access("/dev/kvm", os.R_OK | os.W_OK):
         step("trying whether a kernel starts under KVM")
         found = "kvm" if _starts_under_kvm(image) else "tcg"
     write_atomic(remembered, found.encode(), durable=False)
     return found
+
+
+def _is_emulated() -> bool:
+    """Tell whether this machine's own processor is an emulated one. Source: QEMU target/i386."""
+    return "QEMU TCG CPU" in Path("/proc/cpuinfo").read_text()
 
 
 def _starts_under_kvm(image: Image) -> bool:
@@ -148,7 +190,7 @@ def _starts_under_kvm(image: Image) -> bool:
     try:
         done = subprocess.run(
             bound,
-            env=_ENV,
+            env=ENV,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TRIAL_S,
