@@ -51,8 +51,8 @@ from spanbridge.lab.vm.session import Session, read_session
 from spanbridge.model.timeline import Migration, Outcome, Sample
 
 CONNECT_S: Final = 60.0
-HEARD_S: Final = 60.0
-"""Time for the guest to be heard after a migration: at once as a rule."""
+HEARD_S: Final = 300.0
+"""Time for the guest to be heard after a migration: at once as a rule, not in slow motion."""
 
 _TICKS_AFTER: Final = 5
 _LINES_AFTER: Final = 3
