@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from spanbridge.agent.queries import PROGRAM, VARIABLE
 from spanbridge.base.errors import NodeError, RetryError, SpanbridgeError
 from spanbridge.model.frames import (
     HEADER_BYTES,
+    QUERY_PROGRAM,
+    QUERY_VARIABLE,
     AnswerFrame,
     CallFrame,
     parse_answer_header,
@@ -83,7 +84,7 @@ def ask(path: Path, query: str) -> object:
 
     Args:
         path: Its socket.
-        query: One of `spanbridge.agent.queries.QUERIES`.
+        query: One of `spanbridge.model.frames.QUERIES`.
 
     Returns:
         The JSON document of its answer.
@@ -92,7 +93,7 @@ def ask(path: Path, query: str) -> object:
         NodeError: No agent runs there, or it does not answer.
         SpanbridgeError: The agent refuses; its own words.
     """
-    frame = CallFrame(PROGRAM, {VARIABLE: query}, b"", caller=False, sandbox=False)
+    frame = CallFrame(QUERY_PROGRAM, {QUERY_VARIABLE: query}, b"", caller=False, sandbox=False)
     try:
         with send_call(path, frame) as sock:
             answer = receive_answer(sock)

@@ -24,11 +24,7 @@ from spanbridge.agent.settings import Settings
 from spanbridge.agent.stale import Stale, find_stale, observe_namespaces, open_host
 from spanbridge.agent.tally import Tally
 from spanbridge.base.errors import CallError, SpanbridgeError
-from spanbridge.model.frames import AnswerFrame, CallFrame
-
-PROGRAM: Final = "agent"
-VARIABLE: Final = "SPANBRIDGE_QUERY"
-QUERIES: Final = ("status", "attachments", "leases", "renew", "gc")
+from spanbridge.model.frames import QUERIES, QUERY_VARIABLE, AnswerFrame, CallFrame
 
 _AT_ONCE: Final = 32
 """Attachments that gc undoes at a time: enough for their links to be removed together."""
@@ -122,7 +118,7 @@ class Queries:
             "renew": self._leasing.renew,
             "gc": self._collect,
         }
-        asked = frame.environ.get(VARIABLE, "")
+        asked = frame.environ.get(QUERY_VARIABLE, "")
         if asked not in table:
             return refuse(
                 CallError(

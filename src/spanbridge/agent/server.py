@@ -16,13 +16,13 @@ from spanbridge.agent.crew import Crew
 from spanbridge.agent.dispatch import Dispatcher, Ticket
 from spanbridge.agent.listen import Listener
 from spanbridge.agent.logs import LOG
-from spanbridge.agent.queries import PROGRAM, Queries
+from spanbridge.agent.queries import Queries
 from spanbridge.agent.receive import Incoming, Peer, Request, has_hung_up, observe_peer
 from spanbridge.agent.reply import send_answer
 from spanbridge.agent.settings import Limits
 from spanbridge.agent.tally import Tally
 from spanbridge.base.errors import CallError, DecodeError, RetryError, SpanbridgeError
-from spanbridge.model.frames import AnswerFrame
+from spanbridge.model.frames import QUERY_PROGRAM, AnswerFrame
 
 _PAUSE_S: Final = 0.1
 """Seconds to wait where the kernel has no descriptor left for a new connection."""
@@ -192,7 +192,7 @@ class Server:
             request = self._read(sock, peer)
             if request is None:
                 return
-            if request.frame.program == PROGRAM:
+            if request.frame.program == QUERY_PROGRAM:
                 request.close()
                 asked = self._queries.answer(request.frame)
                 self._send(sock, asyncio.run_coroutine_threadsafe(asked, self._loop).result())

@@ -3,19 +3,22 @@
 
 import json
 import textwrap
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spanbridge.lab.lifecycle import Removed, describe
-from spanbridge.lab.ping import PingResult
-from spanbridge.lab.proofs import GatewayProof, LeaseProof, Restart
+from spanbridge.lab.lifecycle import describe
 from spanbridge.lab.runtime import Runtime, render_example
-from spanbridge.lab.status import AgentStatus, LabStatus, NodeStatus, PortStatus, ServerStatus
-from spanbridge.lab.verdict import Pair, Trunk, Verdict
+
+if TYPE_CHECKING:
+    from spanbridge.lab.lifecycle import Removed
+    from spanbridge.lab.ping import PingResult
+    from spanbridge.lab.proofs import GatewayProof, LeaseProof, Restart
+    from spanbridge.lab.status import AgentStatus, LabStatus, NodeStatus, PortStatus, ServerStatus
+    from spanbridge.lab.verdict import Pair, Trunk, Verdict
 
 MATRIX_MAX_NODES: Final = 6
 """More do not fit beside each other; then there is one line for each source."""
@@ -41,7 +44,7 @@ def view_plan(runtime: Runtime) -> list[Text]:
     return [title, Text(f"{made} of this network:"), *network, Text()]
 
 
-def view_status(status: LabStatus) -> list[RenderableType]:
+def view_status(status: "LabStatus") -> list[RenderableType]:
     """Show one row for each node, and one for each lease."""
     wrong = [_line(good=False, text=fault) for fault in status.faults]
     fine = _line(good=True, text=f"{len(status.nodes)} nodes are as they were built")
@@ -59,7 +62,7 @@ def view_status(status: LabStatus) -> list[RenderableType]:
     ]
 
 
-def _nodes(status: LabStatus) -> Table:
+def _nodes(status: "LabStatus") -> Table:
     table = _table()
     for heading in ("node", "bridge", "uplink", "switch port", "pod port", "virt-handler"):
         table.add_column(heading)
@@ -68,7 +71,7 @@ def _nodes(status: LabStatus) -> Table:
     return table
 
 
-def _agents(status: LabStatus) -> list[RenderableType]:
+def _agents(status: "LabStatus") -> list[RenderableType]:
     """Show who keeps what lease, and who gave it; nothing in a lab without agents."""
     table = _table()
     for heading in ("node", "agent", "lease", "from", "state"):
@@ -85,7 +88,7 @@ def _agents(status: LabStatus) -> list[RenderableType]:
     return shown
 
 
-def _standins(status: LabStatus) -> list[RenderableType]:
+def _standins(status: "LabStatus") -> list[RenderableType]:
     """Show who stands in for KubeVirt's programs; nothing before somebody was asked to."""
     table = _table()
     for heading in ("stand-in", "pod", "process", "address", "migrations"):
@@ -98,7 +101,7 @@ def _standins(status: LabStatus) -> list[RenderableType]:
     return [table, Text()] if table.row_count else []
 
 
-def _agent_rows(agent: AgentStatus) -> list[list[str]]:
+def _agent_rows(agent: "AgentStatus") -> list[list[str]]:
     if agent.pid is None:
         return [["does not run", "", "", "", "", ""]]
     name = f"pid {agent.pid}"
@@ -114,7 +117,7 @@ def _left(seconds: float | None) -> str:
     return "never" if seconds is None else f"{max(0, round(seconds))} s"
 
 
-def _server(server: ServerStatus) -> str:
+def _server(server: "ServerStatus") -> str:
     runs = "does not run" if server.pid is None else f"pid {server.pid}"
     return (
         f"DHCP server {server.address} in {server.netns} ({runs}), {server.first} to "
@@ -122,7 +125,7 @@ def _server(server: ServerStatus) -> str:
     )
 
 
-def _node_row(node: NodeStatus) -> list[str]:
+def _node_row(node: "NodeStatus") -> list[str]:
     filtering = "VLAN filtering" if node.vlan_filtering else "no VLAN filtering"
     handler = node.handler
     attached = f"{', '.join(handler.addresses) or 'no address'}, MTU {handler.mtu}"
@@ -136,14 +139,14 @@ def _node_row(node: NodeStatus) -> list[str]:
     ]
 
 
-def _port(port: PortStatus | None) -> str:
+def _port(port: "PortStatus | None") -> str:
     if port is None:
         return "missing"
     vlans = ", ".join(str(each) for each in port.vlans) or "no VLAN"
     return f"{port.name}\n{vlans}" + ("" if port.forwarding else ", not forwarding")
 
 
-def view_verdict(verdict: Verdict) -> Group:
+def view_verdict(verdict: "Verdict") -> Group:
     """Show the matrix and what it, and the rest, proves."""
     few = len(verdict.nodes) <= MATRIX_MAX_NODES
     title = "RTT in ms, minimum / median" if few else "Each virt-handler to all others"
@@ -152,7 +155,7 @@ def view_verdict(verdict: Verdict) -> Group:
     return Group(heading, Text(), table, Text(), *view_checks(verdict))
 
 
-def view_checks(verdict: Verdict) -> list[Table]:
+def view_checks(verdict: "Verdict") -> list[Table]:
     """Show one line for each thing that was to be proved."""
     isolation, tried = verdict.isolation, len(verdict.isolation.pings)
     reached = f"reaches {isolation.reached} of {tried}, "
@@ -173,7 +176,7 @@ def view_checks(verdict: Verdict) -> list[Table]:
     ]
 
 
-def _view_leases(proof: LeaseProof) -> list[Table]:
+def _view_leases(proof: "LeaseProof") -> list[Table]:
     text = (
         f"{proof.right} of {len(proof.leased)} addresses are leases of the DHCP server "
         f"{proof.server}, by its lease file"
@@ -187,7 +190,7 @@ def _view_leases(proof: LeaseProof) -> list[Table]:
     return [_line(good=proof.passed, text="".join([text, *causes[:1]]))]
 
 
-def _view_gateway(proof: GatewayProof) -> list[Table]:
+def _view_gateway(proof: "GatewayProof") -> list[Table]:
     right = sum(pod.right for pod in proof.pods)
     home = (
         f"{right} of {len(proof.pods)} pods get the gateway {proof.address} from their own node "
@@ -205,7 +208,7 @@ def _view_gateway(proof: GatewayProof) -> list[Table]:
     return [_line(good=proof.at_home, text=home), _line(good=proof.kept, text=kept)]
 
 
-def _view_restart(restart: Restart) -> list[Table]:
+def _view_restart(restart: "Restart") -> list[Table]:
     text = (
         f"agent of {restart.node} killed (SIGKILL) and restarted, pid {restart.killed} to "
         f"{restart.started}; "
@@ -217,7 +220,7 @@ def _view_restart(restart: Restart) -> list[Table]:
     return [_line(good=restart.passed, text="\n".join([text, *restart.renewal]))]
 
 
-def view_removed(removed: Removed) -> list[Table]:
+def view_removed(removed: "Removed") -> list[Table]:
     """Show what the end of a lab left, which must be nothing."""
     left = f"{removed.leases} addresses left" if removed.leases else "no address left"
     if removed.released is not None:
@@ -240,14 +243,14 @@ def _line(*, good: bool, text: str) -> Table:
     return line
 
 
-def _checked(verdict: Verdict) -> str:
+def _checked(verdict: "Verdict") -> str:
     total = len(verdict.nodes)
     good = total - len(verdict.faults)
     text = f"CNI CHECK finds {good} of {total} attachments as ADD promised"
     return "; ".join([text, *verdict.faults[:1]])
 
 
-def _connected(verdict: Verdict) -> str:
+def _connected(verdict: "Verdict") -> str:
     sent = sum(pair.ping.sent for pair in verdict.pairs)
     received = sum(pair.ping.received for pair in verdict.pairs)
     text = (
@@ -257,7 +260,7 @@ def _connected(verdict: Verdict) -> str:
     return f"{text}, {verdict.duplicates} answered twice" if verdict.duplicates else text
 
 
-def _tagged(verdict: Verdict) -> str:
+def _tagged(verdict: "Verdict") -> str:
     trunk = verdict.witness
     count = trunk.count
     text = (
@@ -271,14 +274,14 @@ def _tagged(verdict: Verdict) -> str:
     return f"{text} (all {alike} trunks alike)" if verdict.tagged else text
 
 
-def _shortfall(trunk: Trunk, vlan: int) -> str:
+def _shortfall(trunk: "Trunk", vlan: int) -> str:
     if trunk.count.missed:
         return f"; the capture missed {trunk.count.missed}"
     missing = trunk.expected - trunk.count.tagged(vlan)
     return f"; {trunk.expected} were to be expected" if missing > 0 else ""
 
 
-def _matrix(verdict: Verdict) -> Table:
+def _matrix(verdict: "Verdict") -> Table:
     table = _table()
     table.add_column("from")
     table.add_column("address")
@@ -291,7 +294,7 @@ def _matrix(verdict: Verdict) -> Table:
     return table
 
 
-def _cell(pair: Pair | None) -> Text:
+def _cell(pair: "Pair | None") -> Text:
     if pair is None:
         return Text("-", style="dim")
     if not pair.reachable:
@@ -304,11 +307,11 @@ def _cell(pair: Pair | None) -> Text:
     return text
 
 
-def _times(ping: PingResult) -> str:
+def _times(ping: "PingResult") -> str:
     return f"{ping.rtt_min_ms or 0:.2f} / {ping.rtt_median_ms or 0:.2f}"
 
 
-def _summary(verdict: Verdict) -> Table:
+def _summary(verdict: "Verdict") -> Table:
     table = _table()
     for heading in ("from", "address"):
         table.add_column(heading)
@@ -320,7 +323,7 @@ def _summary(verdict: Verdict) -> Table:
     return table
 
 
-def _row(pairs: list[Pair]) -> list[Text]:
+def _row(pairs: "list[Pair]") -> list[Text]:
     reached = [pair for pair in pairs if pair.reachable]
     least = min((pair.ping.rtt_min_ms or 0 for pair in reached), default=None)
     worst = max((pair.ping.rtt_median_ms or 0 for pair in reached), default=None)

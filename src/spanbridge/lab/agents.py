@@ -9,13 +9,12 @@ import contextlib
 import functools
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import InputError
-from spanbridge.lab.daemons import Daemon, await_ready, launch
+from spanbridge.lab.daemons import Daemon, Program, await_ready, launch_together
 from spanbridge.lab.place import Place
 from spanbridge.lab.topology import Lab, Node
 
@@ -25,7 +24,8 @@ Ask = Callable[[Path, str], object]
 SOCKET_PATH_MAX_BYTES: Final = 107
 """Source: linux/un.h, UNIX_PATH_MAX (108 with the final NUL)."""
 
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_IMPORTS: Final = ("spanbridge.cli.agent", "spanbridge.agent.daemon")
+"""What `spanbridge agent run` imports."""
 
 
 def render_directories(place: Place, node: Node) -> dict[str, str]:
@@ -67,16 +67,16 @@ def start_agents(place: Place, nodes: Iterable[Node]) -> None:
     Raises:
         NodeError: One does not start; its own words are passed on.
     """
-    started = [(node, _start(place, node)) for node in nodes]
-    for node, daemon in started:
-        await_ready(daemon, functools.partial(_listens, place.agent_socket(node)))
+    started = list(nodes)
+    launch_together([_program(place, node) for node in started], imports=_IMPORTS)
+    for node in started:
+        listens = functools.partial(_listens, place.agent_socket(node))
+        await_ready(agent_daemon(place, node), listens)
 
 
-def _start(place: Place, node: Node) -> Daemon:
-    daemon = agent_daemon(place, node)
-    env = {"PATH": _PATH, "LANG": "C.UTF-8", **render_directories(place, node)}
-    launch(daemon, [sys.executable, "-m", "spanbridge.cli", "agent", "run"], env=env)
-    return daemon
+def _program(place: Place, node: Node) -> Program:
+    directories = render_directories(place, node)
+    return Program(agent_daemon(place, node), "spanbridge.cli", ("agent", "run"), directories)
 
 
 def _listens(path: Path) -> bool:

@@ -7,18 +7,22 @@ as that process is in the namespace where it was started.
 """
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
+from spanbridge.lab.forking import Forked
 from spanbridge.lab.processes import SURE_S, runs_in
-from spanbridge.rtnl import NetNs
+from spanbridge.rtnl import NETNS_DIR, NetNs
 
 START_S: Final = 300.0
 """Time until a program is ready: a second as a rule, a minute in a busy emulated guest."""
@@ -30,6 +34,9 @@ _SIGNALS: Final = (
     *(signal.SIGPIPE, signal.SIGXFSZ),
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
 )
+
+
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,68 @@ def launch(daemon: Daemon, command: Sequence[str], *, env: Mapping[str, str]) ->
     return pid
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """
+    A Python program to be started as a daemon.
+
+    Attributes:
+        daemon: What it is, and where.
+        module: Has a function ``main`` that does all the work.
+        arguments: What follows the program's name.
+        env: Its environment, beside PATH and LANG.
+    """
+
+    daemon: Daemon
+    module: str
+    arguments: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def launch_together(programs: Sequence[Program], *, imports: Sequence[str] = ()) -> None:
+    """
+    Start Python programs that outlive us, as copies of one that has imported what they need.
+
+    They may not be ready yet.
+
+    Args:
+        programs: What to start.
+        imports: Modules to import beforehand, those of the programs among them.
+
+    Raises:
+        NodeError: They cannot be started; none was.
+    """
+    env = {"PATH": _PATH, "LANG": "C.UTF-8"}
+    asked = {"imports": imports, "programs": [asdict(_forked(each, env)) for each in programs]}
+    done = subprocess.run(
+        [sys.executable, "-m", "spanbridge.lab.forking"],
+        input=json.dumps(asked),
+        env=env,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+        # Ctrl-C in our terminal is ours alone.
+        start_new_session=True,
+    )
+    if done.returncode:
+        said = done.stderr.strip()[-_TAIL_CHARACTERS:] or f"exit status {done.returncode}"
+        raise NodeError(f"cannot start {programs[0].daemon.name}: {said}")
+    for program, pid in zip(programs, json.loads(done.stdout), strict=True):
+        write_atomic(program.daemon.pid_file, f"{pid}\n".encode())
+
+
+def _forked(program: Program, env: Mapping[str, str]) -> Forked:
+    program.daemon.directory.mkdir(parents=True, exist_ok=True)
+    return Forked(
+        netns=f"{NETNS_DIR}/{program.daemon.netns}",
+        output=str(program.daemon.log_file),
+        module=program.module,
+        arguments=program.arguments,
+        env={**env, **program.env},
+    )
+
+
 def await_ready(daemon: Daemon, ready: Callable[[], bool]) -> None:
     """
     Wait until a program that was launched says that it is ready.
@@ -101,11 +170,10 @@ def await_ready(daemon: Daemon, ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_S
     while not ready():
         if find_daemon(daemon) is None:
-            raise NodeError(f"cannot start {daemon.name}: it ended; {_last_words(daemon)}")
+            raise NodeError(f"cannot start {daemon.name}: it ended; {last_words(daemon)}")
         if time.monotonic() > deadline:
             raise NodeError(
-                f"cannot start {daemon.name}: not ready after {START_S:.0f} s; "
-                f"{_last_words(daemon)}"
+                f"cannot start {daemon.name}: not ready after {START_S:.0f} s; {last_words(daemon)}"
             )
         time.sleep(_POLL_S)
 
@@ -145,7 +213,8 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _last_words(daemon: Daemon) -> str:
+def last_words(daemon: Daemon) -> str:
+    """Quote the end of what a program wrote, for a message."""
     try:
         said = daemon.log_file.read_text(errors="replace").strip()
     except FileNotFoundError:

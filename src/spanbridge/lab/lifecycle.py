@@ -28,7 +28,7 @@ from spanbridge.lab.build import (
 )
 from spanbridge.lab.daemons import find_daemon
 from spanbridge.lab.dhcp import Dnsmasq, about, await_released, start_dnsmasq
-from spanbridge.lab.faults.ledger import clear
+from spanbridge.lab.faults.records import read_entries
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.processes import end_processes
@@ -271,9 +271,13 @@ def down(place: Place, *, step: Step = _silent) -> Removed:
 def _clear_faults(place: Place) -> None:
     """Take faults back as well as it goes, so that pods can be detached in order."""
     record = place.read()
-    if record is not None:
-        runtime = Runtime(plan_lab(record.parameters), place, record.bin_dir)
-        with contextlib.suppress(SpanbridgeError):
+    if record is None:
+        return
+    with contextlib.suppress(SpanbridgeError):
+        if read_entries(place):
+            from spanbridge.lab.faults.ledger import clear
+
+            runtime = Runtime(plan_lab(record.parameters), place, record.bin_dir)
             clear(runtime, settle_s=FAULTS_WAIT_S)
 
 

@@ -8,6 +8,7 @@ the launcher that is not needed any more removed: the target's when anything wen
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import NodeError
-from spanbridge.lab.daemons import find_daemon
+from spanbridge.lab.daemons import Daemon, find_daemon, last_words
 from spanbridge.lab.migration.crossing import CONTROL, RAM, Crossing, Passage
 from spanbridge.lab.migration.meter import Traffic, measured
 from spanbridge.lab.migration.records import write_migration
@@ -45,7 +46,7 @@ from spanbridge.lab.vm.machine import (
     write_machine,
 )
 from spanbridge.lab.vm.network import Launcher
-from spanbridge.lab.vm.qemu import close_launcher, open_launcher
+from spanbridge.lab.vm.qemu import ICOUNT, close_launcher, open_launcher
 from spanbridge.lab.vm.qmp import ask, connected
 from spanbridge.lab.vm.session import Session, read_session
 from spanbridge.model.timeline import Migration, Outcome, Sample
@@ -55,6 +56,7 @@ HEARD_S: Final = 300.0
 """Time for the guest to be heard after a migration: at once as a rule, not in slow motion."""
 
 _TICKS_AFTER: Final = 5
+_SAID_LINES: Final = 3
 _LINES_AFTER: Final = 3
 _BEFORE_S: Final = 1.0
 _POLL_S: Final = 0.05
@@ -171,8 +173,16 @@ def migrate(
             counted = _count(trip, here, there)
             kept = trip.runs and _talks_on(place, machine.name, before)
     _settle(place, machine, trip)
-    migration = Migration(
-        vm=machine.name,
+    migration = _recorded(request, trip, counted, total_ms=total_ms, session_kept=kept)
+    write_migration(place, migration)
+    return migration
+
+
+def _recorded(
+    request: Request, trip: _Trip, counted: Count, *, total_ms: int, session_kept: bool
+) -> Migration:
+    return Migration(
+        vm=request.machine.name,
         source=trip.home,
         target=trip.goal,
         mode=str(request.options.mode),
@@ -182,14 +192,12 @@ def migrate(
         downtime_ms=trip.course.downtime_ms,
         seen_downtime_ms=counted.longest_gap_ms,
         lost_ticks=counted.missing + counted.repeated,
-        session_kept=kept,
+        session_kept=session_kept,
         migration0_bytes=trip.traffic.migration0_bytes,
         elsewhere_bytes=trip.traffic.elsewhere_bytes,
         samples=tuple(trip.course.samples),
         error=trip.error,
     )
-    write_migration(place, migration)
-    return migration
 
 
 def _plan(runtime: Runtime, request: Request) -> _Trip:
@@ -241,7 +249,9 @@ async def _cross(
             cut=lambda: troubles.extend(crossing.close(passage, completed=False)),
         )
         await prepare_target(target, passage.sockets[RAM], options)
-        await prepare_source(source, options)
+        # In slow motion a guest seldom changes its page table.
+        one_pass = request.machine.accelerator == ICOUNT
+        await prepare_source(source, options, one_pass=one_pass)
         step(f"opening a way from {trip.home} to {trip.goal}")
         trip.course = Course()
         try:
@@ -278,13 +288,27 @@ async def _greet(control: Path, vm: str) -> None:
 
 def _listen(console: Console, trip: _Trip) -> None:
     """Hear whether the guest runs where it is."""
-    heard = all(
-        console.await_tick(timeout_s=HEARD_S) is not None
-        for _ in range(_TICKS_AFTER if trip.runs else 0)
+    if not trip.runs:
+        return
+    daemon = qemu_daemon(trip.target if trip.arrived else trip.source)
+    lives = functools.partial(_lives, daemon)
+    trip.runs = all(
+        console.await_tick(timeout_s=HEARD_S, alive=lives) is not None for _ in range(_TICKS_AFTER)
     )
-    trip.runs &= heard
-    if trip.arrived and not heard:
-        trip.outcome, trip.error = Outcome.FAILED, "its guest is not heard at the target"
+    if trip.arrived and not trip.runs:
+        trip.outcome = Outcome.FAILED
+        ended = f"QEMU ended at the target; {_said(console) or last_words(daemon)}"
+        trip.error = "its guest is not heard at the target" if lives() else ended
+
+
+def _lives(daemon: Daemon) -> bool:
+    return find_daemon(daemon) is not None
+
+
+def _said(console: Console) -> str:
+    """Quote what a guest said last beside its counting: a panic, as a rule."""
+    said = " / ".join(console.said[-_SAID_LINES:])
+    return f"its guest said: {said}" if said else ""
 
 
 def _count(trip: _Trip, here: Console, there: Console) -> Count:

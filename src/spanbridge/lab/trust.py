@@ -22,13 +22,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spanbridge.base.errors import NodeError
 from spanbridge.base.files import write_atomic
 from spanbridge.lab.kubevirt.identities import BUNDLE, Identity
 from spanbridge.lab.place import Place
-from spanbridge.model.observations import Authority
+
+if TYPE_CHECKING:
+    from spanbridge.model.observations import Authority
 
 LIFE: Final = timedelta(days=7)
 """Of an authority and its certificates. Source: KubeVirt 1.9, components/certificates.go."""
@@ -209,13 +211,15 @@ def stale_dir(place: Place, name: str) -> Path:
     return place.directory / "trust" / f"stale-{name}"
 
 
-def authority(place: Place, cluster: str) -> Authority:
+def authority(place: Place, cluster: str) -> "Authority":
     """
     Describe a cluster's own authority.
 
     Raises:
         NodeError: It has none, or the library for certificates is missing.
     """
+    from spanbridge.model.observations import Authority
+
     certificates = _certificates()
     (own,) = certificates.parse(_own_certificate(place, cluster))
     return Authority(

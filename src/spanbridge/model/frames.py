@@ -26,6 +26,14 @@ STDIN_MAX_BYTES: Final = 1 << 20
 ANSWER_MAX_BYTES: Final = 4 << 20
 """For standard output and for standard error, each: what the shim is ready to hold."""
 
+QUERY_PROGRAM: Final = "agent"
+"""The program's name in a call that asks the agent about itself."""
+
+QUERY_VARIABLE: Final = "SPANBRIDGE_QUERY"
+"""Which question it is: one of `QUERIES`."""
+
+QUERIES: Final = ("status", "attachments", "leases", "renew", "gc")
+
 _HEADER: Final = struct.Struct(">2sBBII")
 _CALLER: Final = 1
 _SANDBOX: Final = 2

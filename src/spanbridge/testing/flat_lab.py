@@ -50,7 +50,7 @@ def flat_lab(place: Place, parameters: LabParameters) -> Iterator[Runtime]:
 def _build(runtime: Runtime) -> None:
     _make_netns(FABRIC_NETNS)
     _batch(FABRIC_NETNS, "link add fabric mtu 1500 type bridge", "link set fabric up")
-    for node in runtime.lab.nodes:
+    for number, node in enumerate(runtime.lab.nodes, start=1):
         _make_netns(node.netns)
         _batch(
             FABRIC_NETNS,
@@ -59,7 +59,10 @@ def _build(runtime: Runtime) -> None:
         )
         _batch(
             node.netns,
-            "link add br-mig mtu 1500 type bridge",
+            # A bridge takes the lowest address of its ports, but its IPv6 address from what that
+            # was when it came up: after a fault both would be new.
+            f"link add br-mig address 02:53:42:00:{number >> 8:02x}:{number & 255:02x} "
+            "mtu 1500 type bridge",
             "link set eth1 master br-mig up",
         )
         _attach(runtime, node, node.handler, at=0)

@@ -19,7 +19,7 @@ from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.kubevirt.sync import SyncSettings
 from spanbridge.lab.place import Place
 from spanbridge.lab.standin.control import request
-from spanbridge.lab.standin.launching import await_standin, launch_standin
+from spanbridge.lab.standin.launching import await_standin, launch_standins
 from spanbridge.lab.trust import ensure_trust, exchange, trust_dir
 from spanbridge.testing.plugin import MakeNetns, Netns
 
@@ -87,7 +87,7 @@ class Segment:
         """Start a stand-in in a pod and wait until it obeys."""
         control, trust = self.place.directory / f"{number}.sock", trust_dir(self.place, cluster)
         daemon = Daemon(f"stand-in {number}", pod.name, self.place.directory, f"standin{number}")
-        launch_standin(daemon, settings(control=str(control), trust=str(trust), **more))
+        launch_standins([(daemon, settings(control=str(control), trust=str(trust), **more))])
         await_standin(daemon, control)
         return Standin(pod, f"10.9.0.{number}", cluster, control, daemon, trust)
 

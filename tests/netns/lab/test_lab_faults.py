@@ -199,7 +199,8 @@ def test_a_fault_does_what_it_says_and_is_gone_without_a_trace(runtime: Runtime,
 
     assert struck, entry.done
     assert cleared == entry
-    assert _same_again(before) == []
+    rest = _same_again(before)
+    assert not rest, "\n".join(rest)
     assert not EFFECTS[name](runtime)
 
 
@@ -221,7 +222,8 @@ def test_undoing_what_was_never_done_changes_nothing(
         assert [each.name for each in read_entries(runtime.place)] == [name]
         clear(runtime)
         assert read_entries(runtime.place) == ()
-    assert _same_again(before) == []
+    rest = _same_again(before)
+    assert not rest, "\n".join(rest)
 
 
 def test_two_faults_that_touch_nothing_in_common_come_and_go_apart(runtime: Runtime) -> None:
@@ -236,7 +238,8 @@ def test_two_faults_that_touch_nothing_in_common_come_and_go_apart(runtime: Runt
     assert differences(before, with_both)
     assert {line.split(":")[0] for line in differences(before, with_one) if ":" in line[:40]}
     clear(runtime)
-    assert _same_again(before) == []
+    rest = _same_again(before)
+    assert not rest, "\n".join(rest)
 
 
 def test_one_fault_at_two_places_is_two_faults(runtime: Runtime) -> None:
@@ -284,7 +287,8 @@ def test_what_failed_in_the_middle_is_taken_back(
     with pytest.raises(NodeError, match="out of luck"):
         inject(runtime, "stranger")
     assert read_entries(runtime.place) == ()
-    assert _same_again(before) == []
+    rest = _same_again(before)
+    assert not rest, "\n".join(rest)
 
 
 def test_a_fault_that_the_kernel_cannot_have_is_refused_before_anything_is_done(
@@ -298,7 +302,8 @@ def test_a_fault_that_the_kernel_cannot_have_is_refused_before_anything_is_done(
     else:
         inject(runtime, "loss")
         clear(runtime)
-    assert _same_again(before) == []
+    rest = _same_again(before)
+    assert not rest, "\n".join(rest)
 
 
 def test_a_vlan_cannot_be_taken_from_a_bridge_that_knows_none(runtime: Runtime) -> None:

@@ -14,7 +14,7 @@ from spanbridge.lab.lifecycle import down
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.standin import advertise, advertised
-from spanbridge.lab.standin.launching import await_standin, launch_standin
+from spanbridge.lab.standin.launching import await_standin, launch_standins
 from spanbridge.lab.standin.observing import observe_standins
 from spanbridge.lab.standin.paths import handler_daemon, handler_socket
 from spanbridge.lab.topology import Lab, LabParameters, plan_lab, sync_pods
@@ -45,7 +45,7 @@ def lab(place: Place) -> Lab:
     _ip("-n", pod, "address", "add", "10.88.0.77/24", "dev", "migration0")
     ensure_trust(place, ("east", "west"))
     settings = HandlerSettings(str(handler_socket(place, node)), str(trust_dir(place, "east")))
-    launch_standin(handler_daemon(place, node), settings)
+    launch_standins([(handler_daemon(place, node), settings)])
     await_standin(handler_daemon(place, node), handler_socket(place, node))
     return made
 

@@ -17,7 +17,7 @@ from spanbridge.lab.daemons import find_daemon, kill
 from spanbridge.lab.faults.recipes import Kind, Step
 from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.standin.launching import await_standin, launch_standin
+from spanbridge.lab.standin.launching import await_standin, launch_standins
 from spanbridge.lab.standin.paths import handler_daemon, handler_socket
 from spanbridge.lab.standin.standins import advertise
 from spanbridge.lab.topology import Node, sync_pods
@@ -167,7 +167,7 @@ def _launch_handler(runtime: Runtime, node: Node, certificates: Path) -> None:
     """Start a virt-handler where none runs; without its device it ends at once, as the real one."""
     daemon, control = handler_daemon(runtime.place, node), handler_socket(runtime.place, node)
     if find_daemon(daemon) is None:
-        launch_standin(daemon, HandlerSettings(str(control), str(certificates)))
+        launch_standins([(daemon, HandlerSettings(str(control), str(certificates)))])
         await_standin(daemon, control)
 
 

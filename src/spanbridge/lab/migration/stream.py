@@ -35,6 +35,8 @@ SETTLE_S: Final = 60.0
 
 _MIB: Final = 1 << 20
 _NO_LIMIT: Final = 1 << 50
+_DOWNTIME_MS: Final = 300
+"""QEMU's own; as long as it may take to send the rest, it looks for more to send."""
 _POLL_S: Final = 0.02
 _END_LOOKS: Final = 50
 _OVER: Final = frozenset({"completed", "failed", "cancelled", "postcopy-paused"})
@@ -103,8 +105,17 @@ async def prepare_target(target: "QMPClient", socket: Path, options: Options) ->
     await ask(target, "migrate-incoming", uri=f"unix:{socket}")
 
 
-async def prepare_source(source: "QMPClient", options: Options) -> None:
-    """Set what the options say; nothing of an earlier migration stays."""
+async def prepare_source(source: "QMPClient", options: Options, *, one_pass: bool = False) -> None:
+    """
+    Set what the options say; nothing of an earlier migration stays.
+
+    Args:
+        source: Its monitor.
+        options: What the user asked for.
+        one_pass: Stop the guest when its memory has been sent once, and then send what it has
+            written to meanwhile. Emulators before QEMU 9.0 overlook what a guest writes between
+            a second look for such pages and the next change of its page table.
+    """
     await set_capabilities(
         source,
         {
@@ -119,7 +130,9 @@ async def prepare_source(source: "QMPClient", options: Options) -> None:
     if options.cancel_at_percent and not limit:
         limit = CANCEL_BANDWIDTH_MIB
     speed = limit * _MIB or _NO_LIMIT
-    await ask(source, "migrate-set-parameters", max_bandwidth=speed)
+    # Without a tolerated downtime there is no second look before the guest has stopped.
+    downtime_ms = 0 if one_pass else _DOWNTIME_MS
+    await ask(source, "migrate-set-parameters", max_bandwidth=speed, downtime_limit=downtime_ms)
 
 
 def _shared_capabilities(options: Options) -> dict[str, bool]:

@@ -2,36 +2,39 @@
 """Starting the programs of `spanbridge.lab.kubevirt`, in any namespace."""
 
 import json
-import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from spanbridge.base.errors import NodeError
-from spanbridge.lab.daemons import Daemon, await_ready, launch
+from spanbridge.lab.daemons import Daemon, Program, await_ready, launch_together
 from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.kubevirt.sync import SyncSettings
 from spanbridge.lab.standin.control import request
 
 Settings = HandlerSettings | SyncSettings
 
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ASK_S: Final = 5.0
 
 
-def launch_standin(daemon: Daemon, settings: Settings) -> None:
+def launch_standins(programs: Sequence[tuple[Daemon, Settings]]) -> None:
     """
-    Start a stand-in; it may not be ready yet.
+    Start stand-ins, all at once; they may not be ready yet.
 
     Raises:
-        NodeError: It cannot be started.
+        NodeError: They cannot be started.
     """
-    program = "handler" if isinstance(settings, HandlerSettings) else "sync"
+    launched = [_program(daemon, settings) for daemon, settings in programs]
+    launch_together(launched, imports=sorted({each.module for each in launched}))
+
+
+def _program(daemon: Daemon, settings: Settings) -> Program:
+    name = "handler" if isinstance(settings, HandlerSettings) else "sync"
     # What an earlier one left there would be asked in vain.
     Path(settings.control).unlink(missing_ok=True)
-    words = [sys.executable, "-m", f"spanbridge.lab.kubevirt.{program}"]
-    env = {"PATH": _PATH, "LANG": "C.UTF-8"}
-    launch(daemon, [*words, json.dumps(asdict(settings))], env=env)
+    words = (json.dumps(asdict(settings)),)
+    return Program(daemon, f"spanbridge.lab.kubevirt.{name}", words)
 
 
 def await_standin(daemon: Daemon, control: Path) -> None:

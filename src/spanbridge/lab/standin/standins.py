@@ -18,7 +18,7 @@ from spanbridge.lab.kubevirt.sync import SyncSettings
 from spanbridge.lab.parallel import on_each
 from spanbridge.lab.place import Place
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.standin.launching import Settings, await_standin, launch_standin
+from spanbridge.lab.standin.launching import Settings, await_standin, launch_standins
 from spanbridge.lab.standin.paths import (
     handler_daemon,
     handler_socket,
@@ -81,8 +81,7 @@ def ensure_standins(runtime: Runtime, step: Callable[[str], None]) -> Standins:
     ended = [each for each in _programs(place, free, pods) if find_daemon(each[0]) is None]
     if ended:
         step("starting the stand-ins of virt-handlers and sync controllers")
-    for daemon, settings in ended:
-        launch_standin(daemon, settings)
+        launch_standins(ended)
     for daemon, settings in ended:
         await_standin(daemon, Path(settings.control))
     return Standins(lab.nodes, pods, tuple(daemon.name for daemon, _ in ended))

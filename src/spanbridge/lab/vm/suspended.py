@@ -141,7 +141,9 @@ def _await_count(console: Path, process: "subprocess.Popen[bytes]", log: Path) -
 async def _save(monitor: Path, name: str, state: Path) -> None:
     """Write a machine to a file, and end it."""
     async with connected(monitor, name, timeout_s=_CONNECT_S) as client:
-        # While it runs: one that was stopped before would not go on when it wakes.
+        # While it runs: one that was stopped before would not go on when it wakes. In one pass,
+        # as `prepare_source` does it.
+        await ask(client, "migrate-set-parameters", downtime_limit=0)
         await ask(client, "migrate", uri=f"exec:cat >{shlex.quote(str(state))}")
         while (status := (await ask(client, "query-migrate")).get("status")) != "completed":
             if status in {"failed", "cancelled"}:
