@@ -4,7 +4,7 @@
 
 help:
 	@echo "make setup   system packages (as root, if missing) and .venv"
-	@echo "make demo    two clusters on a VLAN with a DHCP server, proved pair by pair"
+	@echo "make demo    two clusters on a VLAN, proved; a machine migrates; report.html"
 	@echo "make test    every tier of tests: unit, browser, netns, vm, lab, verify, peers"
 	@echo "make lint    ruff, mypy, layer contracts, spelling"
 	@echo "make bench   measurements beside the reference plugin, about 5 minutes"

@@ -4,20 +4,25 @@ Brings each tier to the place it needs, also when pytest is started by hand.
 
 `unit` and `browser` run where they are. `netns` and `peers` run in a sandbox (own
 network and mounts, see spanbridge.testing.sandbox). `vm` runs in a sandbox too, on a
-kernel with VLANs: this one, or a guest that is booted once for the whole tier.
+kernel with VLANs: this one, or a guest that is booted once for the whole tier. The machine
+that moves in a lab is booted before that, outside, where it takes seconds.
 """
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from spanbridge.lab import guest
+from spanbridge.lab.vm import suspended
+from spanbridge.lab.vm.machine import Wanted
 from spanbridge.testing import sandbox
 
 TESTS = Path(__file__).parent
 PROJECT = TESTS.parent
+LABS = TESTS / "vm/lab"
 REPORTS = PROJECT / ".cache/reports"
 PASSED_ON = ("CI", "SPANBRIDGE_ALLOW_SKIPS")
 GUEST_TIMEOUT_S = 3600
@@ -72,12 +77,16 @@ def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) ->
         name: os.environ[name] for name in ("CI", "SPANBRIDGE_ALLOW_SKIPS") if name in os.environ
     }
     try:
-        code = guest.run_in_guest(
-            [*_again(config), f"--session-timeout={GUEST_SESSION_TIMEOUT_S}"],
-            shared_dirs_rw=[REPORTS],
-            env=kept | {"PYTEST_TIMEOUT": str(GUEST_TEST_TIMEOUT_S)},
-            timeout_s=GUEST_TIMEOUT_S,
-        )
+        with tempfile.TemporaryDirectory(prefix="spanbridge-asleep-") as asleep:
+            if _reaches(config, LABS):
+                suspended.suspend(Path(asleep), Wanted("web"))
+                kept[suspended.VARIABLE] = asleep
+            code = guest.run_in_guest(
+                [*_again(config), f"--session-timeout={GUEST_SESSION_TIMEOUT_S}"],
+                shared_dirs_rw=[REPORTS],
+                env=kept | {"PYTEST_TIMEOUT": str(GUEST_TEST_TIMEOUT_S)},
+                timeout_s=GUEST_TIMEOUT_S,
+            )
     except Exception as exc:  # noqa: BLE001  # the process ends here, whatever it was
         print(f"tests/vm: {exc}", file=sys.stderr, flush=True)
         code = 3
@@ -87,6 +96,15 @@ def _leave_for_guest(config: pytest.Config, *, tiers: set[str], lacking: str) ->
         code = int(exc.code or 0)
     sys.stdout.flush()
     os._exit(code)
+
+
+def _reaches(config: pytest.Config, folder: Path) -> bool:
+    """Tell whether this run has tests of a folder."""
+    here = config.invocation_params.dir
+    ignored = [(here / word).resolve() for word in config.getoption("ignore") or []]
+    paths = [(here / word.split("::")[0]).resolve() for word in config.args]
+    reached = any(folder.is_relative_to(path) or path.is_relative_to(folder) for path in paths)
+    return reached and folder not in ignored
 
 
 def _again(config: pytest.Config) -> list[str]:

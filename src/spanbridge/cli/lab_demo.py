@@ -73,8 +73,8 @@ class _Crossing:
     epilog=examples(
         "spanbridge lab demo",
         "spanbridge lab demo --nodes 3 --vlan 100",
-        "spanbridge lab demo --ipam host-local --migration --report /tmp/report.html",
-        "spanbridge lab demo --bin-dir /usr/lib/cni",
+        "spanbridge lab demo --ipam host-local --report /tmp/report.html",
+        "spanbridge lab demo --bin-dir /usr/lib/cni --no-migration",
     )
 )
 @click.option(
@@ -86,7 +86,7 @@ class _Crossing:
 )
 @click.option(
     "--migration/--no-migration",
-    default=False,
+    default=True,
     show_default=True,
     help="Move a virtual machine, and write the report.",
 )
@@ -103,8 +103,8 @@ def demo(
     Bring the lab up, prove it, move a machine, and remove it.
 
     With a DHCP server, an agent is killed and started again before the lab is verified.
-    With --migration a virtual machine is then booted in the first cluster and migrates to
-    the last one, and a report of it all is written.
+    Then a virtual machine is booted in the first cluster and migrates to the last one, and
+    a report of it all is written.
 
     Runs in a guest kernel where this one has no VLAN filtering, and in a user namespace
     where you are not root; it says so. Leaves nothing behind but the report, also after

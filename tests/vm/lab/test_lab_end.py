@@ -34,34 +34,40 @@ def _nothing_left(lab: Lab, machine: Callable[[], Machine]) -> Iterator[None]:
     assert machine() == before
 
 
-def test_the_demo_proves_everything_and_leaves_nothing(
-    lab: Lab, machine: Callable[[], Machine]
+@pytest.mark.timeout(900)
+def test_the_demo_proves_everything_and_leaves_nothing_but_the_report(
+    lab: Lab, machine: Callable[[], Machine], tmp_path: Path
 ) -> None:
     before = machine()
-    done = lab.run("demo")
+    done = lab.run("demo", "--report", str(tmp_path / "report.html"))
     assert done.code == 0, done.stderr
     assert "12 of 12 directed pairs reachable over VLAN 2" in done.stdout
     assert "802.1Q VLAN 2, 0 untagged" in done.stdout
     assert "reaches 0 of 4, as expected" in done.stdout
     assert "FAIL" not in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
-    assert len(done.stdout.splitlines()) <= 26
+    assert len(done.stdout.splitlines()) <= 36
     assert '"isGateway": true, "vlan": 2, "ipam": {"type": "dhcp"}}' in done.stdout
     assert "4 of 4 addresses are leases of the DHCP server 10.88.0.254" in done.stdout
     assert "4 of 4 pods get the gateway 10.88.0.1 from their own node alone" in done.stdout
     assert "0 answers; 0 frames of it on the uplinks" in done.stdout
     (request, ack) = re.findall(r"DHCP(?:REQUEST|ACK)\(eth0\) (10\.88\.0\.\d+) ", done.stdout)
     assert request == ack
-    assert "dnsmasq logged 4 DHCPRELEASE, no address left; 10 namespaces" in done.stdout
+    assert "web: east/east-1 to west/west-1, pre-copy: completed after" in done.stdout
+    assert re.search(r"elsewhere +0 bytes\n", done.stdout)
+    assert re.search(r"TCP session +of the guest goes on\n", done.stdout)
+    assert "dnsmasq logged 8 DHCPRELEASE, no address left; 16 namespaces" in done.stdout
+    assert "west/west-1" in (tmp_path / "report.html").read_text()
     assert machine() == before
 
 
 def test_a_demo_with_other_choices_uses_them(lab: Lab) -> None:
     done = lab.run(
         "demo", "--clusters", "a,b", "--nodes", "1", "--vlan", "4094", "--subnet", "10.1.0.0/28",
-        "--mtu", "9000", "--ipam", "host-local",
+        "--mtu", "9000", "--ipam", "host-local", "--no-migration",
     )  # fmt: skip
     assert done.code == 0, done.stderr
+    assert "web" not in done.stdout
     assert "2 of 2 directed pairs reachable over VLAN 4094" in done.stdout
     assert "a and b, 1 node each, VLAN 4094, 10.1.0.0/28 by host-local, MTU 9000" in done.stdout
     assert "DHCP" not in done.stdout
