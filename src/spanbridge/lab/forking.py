@@ -13,6 +13,7 @@ and ``programs``, each the keys of `Forked`. Prints the programs' process ids, i
 import importlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ def _become(program: Forked) -> NoReturn:
         os.dup2(source, target)
     os.close(nothing)
     os.close(output)
+    # Whoever started us may ignore them while it cleans up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(program.env)
     sys.argv = [program.module, *program.arguments]

@@ -25,7 +25,8 @@ TRIAL = textwrap.dedent("""
 
     def main():
         print(*sys.argv[1:], sorted(os.environ), os.getcwd())
-        print(os.getpid() == os.getsid(0), os.readlink("/proc/self/fd/0"), flush=True)
+        ends = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        print(os.getpid() == os.getsid(0), ends, os.readlink("/proc/self/fd/0"), flush=True)
         print("and an error", file=sys.stderr, flush=True)
         signal.pause()
 """)
@@ -47,9 +48,14 @@ def started(tmp_path: Path, netns: MakeNetns) -> Iterator[tuple[list[int], list[
         for number, each in enumerate(namespaces)
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "spanbridge.lab.forking"],
+        ["env", "--ignore-signal=TERM", sys.executable, "-m", "spanbridge.lab.forking"],
         input=json.dumps({"imports": ["trial"], "programs": programs}),
-        env={"PYTHONPATH": str(tmp_path), "COUNTER": str(tmp_path / "counter"), "SECRET": "x"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(tmp_path),
+            "COUNTER": str(tmp_path / "counter"),
+            "SECRET": "x",
+        },
         capture_output=True,
         text=True,
         timeout=30,
@@ -78,7 +84,7 @@ def test_each_is_as_if_it_had_been_executed(
     for number, (pid, each) in enumerate(zip(pids, namespaces, strict=True)):
         assert _log(tmp_path / f"{number}.log") == [
             f"say {number} ['ONLY'] /",
-            "True /dev/null",
+            "True True /dev/null",
             "and an error",
         ]
         found = subprocess.check_output(["ip", "netns", "pids", each.name], text=True)
