@@ -127,8 +127,10 @@ def launch_together(programs: Sequence[Program], *, imports: Sequence[str] = ())
         imports: Modules to import beforehand, those of the programs among them.
 
     Raises:
-        NodeError: They cannot be started; none was.
+        NodeError: They cannot be started; what was is in its namespace.
     """
+    if not programs:
+        return
     env = {"PATH": _PATH, "LANG": "C.UTF-8"}
     asked = {"imports": imports, "programs": [asdict(_forked(each, env)) for each in programs]}
     done = subprocess.run(

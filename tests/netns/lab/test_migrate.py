@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from spanbridge.lab.lifecycle import down
-from spanbridge.lab.migrate import Request, migrate
+from spanbridge.lab.migrate import HEARD_S, Request, migrate
 from spanbridge.lab.migration.crossing import RAM, Joined, Passage
 from spanbridge.lab.migration.records import read_migrations
 from spanbridge.lab.migration.request import Mode, Options, find_target
@@ -230,6 +231,25 @@ def test_what_a_killed_command_left_at_the_target_is_removed(
     assert done.outcome is Outcome.COMPLETED
     assert len(_qemus(request.target.name)) == 1
     assert _qemus(machine.node) == []
+
+
+def test_a_guest_that_ends_at_the_target_is_told_at_once(
+    runtime: Runtime, machine: Machine
+) -> None:
+    request = _other(runtime, machine)
+
+    def kill(step: str) -> None:
+        if step.startswith("listening"):
+            for pid in _qemus(request.target.name):
+                os.kill(int(pid), signal.SIGKILL)
+
+    began = time.monotonic()
+    done = migrate(runtime, request, Joined(), step=kill)
+    assert done.outcome is Outcome.FAILED
+    assert "QEMU ended at the target; it wrote nothing; the virtual machine is lost" in done.error
+    assert not done.session_kept
+    assert time.monotonic() - began < HEARD_S / 2
+    assert find_machine(runtime.place, "web") is None
 
 
 def test_a_source_that_dies_on_the_way_is_told_as_the_loss_that_it_is(runtime: Runtime) -> None:

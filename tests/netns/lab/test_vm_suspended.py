@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from spanbridge.lab.lifecycle import down
+from spanbridge.lab.migrate import Request, migrate
+from spanbridge.lab.migration.crossing import Joined
+from spanbridge.lab.migration.request import Options, find_target
 from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.topology import LabParameters, plan_lab
@@ -15,6 +18,7 @@ from spanbridge.lab.vm.console import Console
 from spanbridge.lab.vm.life import start_machine
 from spanbridge.lab.vm.machine import Wanted, launcher_of, qemu_daemon
 from spanbridge.lab.vm.suspended import VARIABLE, find_suspended, suspend
+from spanbridge.model.timeline import Outcome
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -54,6 +58,22 @@ def test_it_counts_on_and_begins_its_session_in_the_lab(
         ["ip", "netns", "exec", "sb-lab-vms", "ss", "-Htn", "state", "established"], text=True
     )
     assert machine.address in shown
+
+
+def test_it_migrates_in_one_pass(
+    asleep: Path, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory once, and after the guest has stopped what it wrote to: see decision 0013."""
+    monkeypatch.setenv(VARIABLE, str(asleep))
+    machine = start_machine(runtime, Wanted("web"))
+    there = find_target(runtime.lab, "west", runtime.lab.nodes[0])
+    slowly = Options(bandwidth_mib_per_s=20)
+    done = migrate(runtime, Request(machine, there, slowly), Joined())
+
+    assert (done.outcome, done.error, done.lost_ticks) == (Outcome.COMPLETED, "", 0)
+    assert done.session_kept
+    assert done.samples[-1].iteration <= 2
+    assert done.samples[-1].transferred_bytes > 20 << 20
 
 
 def test_the_image_is_not_made_again(
