@@ -17,9 +17,12 @@ import pytest
 from spanbridge.lab.daemons import Daemon
 from spanbridge.lab.kubevirt.handler import HandlerSettings
 from spanbridge.lab.kubevirt.sync import SyncSettings
-from spanbridge.lab.place import Place
+from spanbridge.lab.lifecycle import down
+from spanbridge.lab.place import Place, Record
+from spanbridge.lab.runtime import Runtime
 from spanbridge.lab.standin.control import request
 from spanbridge.lab.standin.launching import await_standin, launch_standins
+from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.trust import ensure_trust, exchange, trust_dir
 from spanbridge.testing.plugin import MakeNetns, Netns
 
@@ -112,6 +115,19 @@ def pods(netns: MakeNetns, tmp_path: Path) -> Segment:
     place = Place(tmp_path / "s")  # short: sockets are in it
     ensure_trust(place, CLUSTERS)
     return Segment(switch, netns, place)
+
+
+@contextlib.contextmanager
+def bare_lab(directory: Path) -> Iterator[Runtime]:
+    """Make the namespaces of two nodes, without the fabric: a machine does not need it."""
+    place, parameters = Place(directory), LabParameters(nodes=1)
+    place.write(Record(parameters, place.bin_dir, complete=False))
+    runtime = Runtime(plan_lab(parameters), place, place.bin_dir)
+    for node in runtime.lab.nodes:
+        subprocess.run(["ip", "netns", "add", node.netns], check=True)
+    yield runtime
+    down(place)
+    assert "sb-lab" not in subprocess.check_output(["ip", "netns", "list"], text=True)
 
 
 class Qemu:

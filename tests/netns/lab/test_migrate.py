@@ -13,15 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.netns.lab.conftest import bare_lab
 
-from spanbridge.lab.lifecycle import down
 from spanbridge.lab.migrate import HEARD_S, Request, migrate
 from spanbridge.lab.migration.crossing import RAM, Joined, Passage
 from spanbridge.lab.migration.records import read_migrations
 from spanbridge.lab.migration.request import Mode, Options, find_target
-from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.vm.console import Console
 from spanbridge.lab.vm.image import ensure_image
 from spanbridge.lab.vm.life import start_machine
@@ -34,15 +32,8 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    """Make the namespaces of two nodes; the stream needs no network here."""
-    place = Place(tmp_path_factory.mktemp("s"))
-    parameters = LabParameters(nodes=1)
-    place.write(Record(parameters, place.bin_dir, complete=False))
-    made = Runtime(plan_lab(parameters), place, place.bin_dir)
-    for node in made.lab.nodes:
-        subprocess.run(["ip", "netns", "add", node.netns], check=True)
-    yield made
-    down(place)
+    with bare_lab(tmp_path_factory.mktemp("s")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.netns.lab.conftest import bare_lab
 
 from spanbridge.base.errors import InputError, NodeError
-from spanbridge.lab.lifecycle import down
-from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.vm.console import Console
 from spanbridge.lab.vm.image import ensure_image
 from spanbridge.lab.vm.life import start_machine, stop_machine
@@ -33,16 +31,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
-    """Make the namespaces of two nodes; without the fabric, which a machine does not need."""
-    place = Place(tmp_path_factory.mktemp("s"))
-    parameters = LabParameters(nodes=1)
-    place.write(Record(parameters, place.bin_dir, complete=False))
-    made = Runtime(plan_lab(parameters), place, place.bin_dir)
-    for node in made.lab.nodes:
-        subprocess.run(["ip", "netns", "add", node.netns], check=True)
-    yield made
-    down(place)
-    assert "sb-lab" not in subprocess.check_output(["ip", "netns", "list"], text=True)
+    with bare_lab(tmp_path_factory.mktemp("s")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

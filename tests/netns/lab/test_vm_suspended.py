@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.netns.lab.conftest import bare_lab
 
-from spanbridge.lab.lifecycle import down
 from spanbridge.lab.migrate import Request, migrate
 from spanbridge.lab.migration.crossing import Joined
 from spanbridge.lab.migration.request import Options, find_target
-from spanbridge.lab.place import Place, Record
 from spanbridge.lab.runtime import Runtime
-from spanbridge.lab.topology import LabParameters, plan_lab
 from spanbridge.lab.vm.console import Console
 from spanbridge.lab.vm.life import start_machine
 from spanbridge.lab.vm.machine import Wanted, launcher_of, qemu_daemon
@@ -32,14 +30,8 @@ def asleep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    place = Place(tmp_path / "s")
-    parameters = LabParameters(nodes=1)
-    place.write(Record(parameters, place.bin_dir, complete=False))
-    made = Runtime(plan_lab(parameters), place, place.bin_dir)
-    for node in made.lab.nodes:
-        subprocess.run(["ip", "netns", "add", node.netns], check=True)
-    yield made
-    down(place)
+    with bare_lab(tmp_path / "s") as made:
+        yield made
 
 
 def test_it_counts_on_and_begins_its_session_in_the_lab(
