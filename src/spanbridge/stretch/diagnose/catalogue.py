@@ -329,7 +329,7 @@ _PORTS: Final = (
     Cause(
         "SBV51",
         "port is filtered",
-        "port {port} is filtered: {place}",
+        "TCP to {ports} is filtered: {place}",
         "migrations hang until they time out",
         (
             "look for a filter for TCP: nft list ruleset on the nodes, policies, access lists",

@@ -66,9 +66,10 @@ def _filtered(
             for port, fault in faults.items()
             for source, target in fault.pairs[:1]
         ]
+        ports = f"port{'s' * (len(faults) > 1)} {listed(map(str, faults))}"
         yield Culprit(
             "SBV51",
-            fields(port=listed(map(str, faults)), place=within_words(matrix, suspect)),
+            fields(ports=ports, place=within_words(matrix, suspect)),
             suspect_sites(matrix, suspect),
             suspect_links(matrix, suspect),
             tuple(pair for fault in faults.values() for pair in fault.pairs),
