@@ -192,7 +192,9 @@ def _cross(runtime: Runtime, report: Path, steps: Steps) -> _Crossing:
     from spanbridge.stretch.verify import verify
 
     last = runtime.lab.clusters[-1].name
-    migration = move(runtime, Wanted(_VM), last, options=Options(), steps=steps)
+    # A second natively; in an emulated guest, beside other work, it has taken minutes.
+    patient = Options(stall_s=120, timeout_s=600)
+    migration = move(runtime, Wanted(_VM), last, options=patient, steps=steps)
     seen = observe_lab_mesh(runtime, ask=ask, options=lab_options(), step=steps)
     steps("judging what was observed, and writing the report")
     verdict = verify(seen)
