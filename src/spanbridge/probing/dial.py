@@ -11,6 +11,7 @@ import errno
 import hashlib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,11 @@ from spanbridge.model.observations import Connection, Dial, Handshake, Tls
 from spanbridge.probing.pace import Pace
 
 _CHUNK_BYTES: Final = 65536
-_CONFIRM_S: Final = 1.0
+_CONFIRM_S: Final = 0.3
 """How long a server may take to say that it does not like our certificate. See `_confirm`."""
+
+_CONFIRM_HANDSHAKES: Final = 4
+"""So many times as long as the handshake it may take beside that."""
 
 _UNREACHABLE: Final = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN}
 _EXPIRED, _NOT_YET_VALID = 10, 9
@@ -87,12 +91,14 @@ class Dialler:
     async def handshake(self, sock: socket.socket, pace: Pace, limit_s: float) -> Tls:
         """Do a handshake on a connected socket; says also whether the server accepted us."""
         pipe = _Pipe(sock, self._usual)
+        began = time.monotonic()
         try:
             await pace.limit(pipe.handshake(), limit_s)
+            took_s = time.monotonic() - began
             wrong = self._wrong_name(pipe)
             if wrong:
                 return Tls(Handshake.ERROR, pipe.issuer(), wrong)
-            await self._confirm(pipe, pace)
+            await self._confirm(pipe, pace, took_s)
         except ssl.SSLCertVerificationError as exc:
             return Tls(_verification(exc), "", exc.verify_message)
         except ssl.SSLError as exc:
@@ -110,17 +116,19 @@ class Dialler:
         name = pipe.common_name()
         return f"its name is {name!r}, not {self._name!r}" if self._name not in {"", name} else ""
 
-    async def _confirm(self, pipe: "_Pipe", pace: Pace) -> None:
+    async def _confirm(self, pipe: "_Pipe", pace: Pace, took_s: float) -> None:
         """
         Wait until the server has said whether it accepts our certificate.
 
         In TLS 1.3 it does so after our handshake is over: by an alert, or by a session
         ticket or data. One that stays silent has accepted us. Source: RFC 8446 section 2.
+        What it still has to do is less than the handshake was: round trip and slowness alike.
         """
         if not self._shows or pipe.version != "TLSv1.3":
             return
         try:
-            await pace.limit(pipe.until_told(), _CONFIRM_S)
+            limit_s = _CONFIRM_S + _CONFIRM_HANDSHAKES * took_s / pace.factor
+            await pace.limit(pipe.until_told(), limit_s)
         except TimeoutError:
             return
 
