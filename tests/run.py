@@ -2,8 +2,8 @@
 """
 Runs the tiers of tests and ends with one table and one total.
 
-What runs in a guest kernel runs beside the rest, which it leaves one processor: the longest
-first, and the next as soon as there is a processor for it.
+Unit tests and those in network namespaces run one after the other; beside them, on the second
+processor, what runs in a guest kernel, the longest first, and then what is short.
 
 By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TextIO
 
 TIERS = ("unit", "browser", "netns", "vm", "lab", "verify", "peers")
-BESIDE = ("lab", "verify", "vm")
-"""Tiers that may run in a guest, in the order in which they begin."""
+BESIDE = ("lab", "verify", "vm", "peers", "browser")
+"""Tiers that run beside the others, in the order in which they begin."""
 
 PLACES = {
     "vm": ("tests/vm", "--ignore=tests/vm/lab", "--ignore=tests/vm/verify"),
@@ -102,30 +102,30 @@ def render_summary(outcomes: list[Outcome], *, seconds: float) -> str:
 
 
 def run_all(tiers: list[str], arguments: list[str]) -> list[Outcome]:
-    """Run tiers, those in guests beside the others; what they print is shown in the end."""
-    guests = [tier for tier in BESIDE if tier in tiers]
-    alone = [tier for tier in tiers if tier not in guests]
-    if not alone and len(guests) == 1:
-        guests, alone = [], guests
+    """Run tiers, those in beside beside the others; what they print is shown in the end."""
+    beside = [tier for tier in BESIDE if tier in tiers]
+    alone = [tier for tier in tiers if tier not in beside]
+    if not alone and len(beside) == 1:
+        beside, alone = [], beside
     outcomes: list[Outcome] = []
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    for tier in guests:
+    for tier in beside:
         waiting.put(tier)
         print(f"tests: tier {tier} runs beside the others; it is shown in the end", flush=True)
 
-    def run_guests() -> None:
+    def run_waiting() -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 outcomes.append(_run_to_log(waiting.get_nowait(), arguments))
 
     with ThreadPoolExecutor(1) as pool:
-        beside = pool.submit(run_guests)
+        second = pool.submit(run_waiting)
         for tier in alone:
             print(f"tests: tier {tier}", flush=True)
             outcomes.append(run(tier, arguments))
-        run_guests()
-        beside.result()
-    for tier in guests:
+        run_waiting()
+        second.result()
+    for tier in beside:
         print(f"tests: tier {tier}", flush=True)
         print(_log_of(tier).read_text(), flush=True)
     return sorted(outcomes, key=lambda each: tiers.index(each.tier))
