@@ -31,7 +31,7 @@ from spanbridge.lab.vm.machine import (
 )
 from spanbridge.lab.vm.network import Launcher, find_launchers
 from spanbridge.lab.vm.qemu import close_launcher, find_accelerator, open_launcher
-from spanbridge.lab.vm.session import ensure_peer, talks
+from spanbridge.lab.vm.session import begun, ensure_peer, talks
 from spanbridge.lab.vm.suspended import FIRST_NUMBER, find_suspended
 
 BOOT_S: Final = 600.0
@@ -78,10 +78,10 @@ def start_machine(runtime: Runtime, wanted: Wanted, *, step: Step = lambda _: No
         node=node.name,
         suffix=new_suffix(),
     )
-    launcher = launcher_of(place, machine)
+    launcher, earlier = launcher_of(place, machine), begun(place, machine.name)
     try:
         open_launcher(place, node, machine, image, wakes=asleep.uri if asleep else "")
-        _await_boot(place, machine)
+        _await_boot(place, machine, earlier)
     except BaseException:
         close_launcher(launcher)
         raise
@@ -101,15 +101,15 @@ def _require_short_path(place: Place, name: str) -> None:
         )
 
 
-def _await_boot(place: Place, machine: Machine) -> None:
-    """Wait until the guest counts and its TCP session is there."""
+def _await_boot(place: Place, machine: Machine, earlier: int) -> None:
+    """Wait until the guest counts and its TCP session is there, beside so many earlier ones."""
     launcher, deadline = launcher_of(place, machine), time.monotonic() + BOOT_S
     daemon = qemu_daemon(launcher)
     await_ready(daemon, lambda: _connects(launcher.socket("console")))
     with Console(launcher.socket("console")) as console:
         alive = lambda: find_daemon(daemon) is not None  # noqa: E731  # a line of its own says less
         tick = console.await_tick(timeout_s=BOOT_S, alive=alive)
-        while tick is not None and not talks(place, machine.name):
+        while tick is not None and not talks(place, machine.name, after=earlier):
             tick = console.await_tick(timeout_s=deadline - time.monotonic(), alive=alive)
         if tick is None:
             said = " / ".join(console.said[-3:]) or daemon.log_file.read_text()[-300:].strip()

@@ -70,7 +70,20 @@ def read_session(place: Place, name: str) -> Session | None:
     return Session(**answer[name]) if name in answer else None
 
 
-def talks(place: Place, name: str) -> bool:
-    """Tell whether a guest has a session that lasts and has brought something."""
+def begun(place: Place, name: str) -> int:
+    """Count the sessions that guests of a name have begun."""
     session = read_session(place, name)
-    return session is not None and session.open and session.lines > 0
+    return session.sessions if session is not None else 0
+
+
+def talks(place: Place, name: str, *, after: int = 0) -> bool:
+    """
+    Tell whether a guest has a session that lasts and has brought something.
+
+    Args:
+        place: Of the lab.
+        name: Of the machine.
+        after: So many sessions were another's of the same name, and do not count.
+    """
+    session = read_session(place, name)
+    return session is not None and session.sessions > after and session.open and session.lines > 0
