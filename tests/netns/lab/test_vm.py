@@ -68,8 +68,10 @@ def test_the_guest_holds_a_tcp_session_that_the_kernel_shows(
         ["ip", "netns", "exec", "sb-lab-vms", "ss", "-Htn", "state", "established"], text=True
     )
     ends = [line.split()[2:4] for line in shown.splitlines()]
-    (local,) = [ours for ours, theirs in ends if theirs.startswith(f"{machine.address}:")]
-    assert local == "192.0.2.1:7000"
+    # More than one where a machine of this address was killed before: its peer does not know yet.
+    assert {ours for ours, theirs in ends if theirs.startswith(f"{machine.address}:")} == {
+        "192.0.2.1:7000"
+    }
 
 
 def test_qemu_runs_in_its_launchers_namespace_and_has_one_tap_there(
