@@ -20,6 +20,7 @@ from typing import Final, Self
 NEWLINK, DELLINK, GETLINK, NEWADDR, NEWROUTE = 16, 17, 18, 20, 24
 REQUEST, ACK, EXCL_CREATE = 0x1, 0x4, 0x600
 IFNAME, ADDRESS, MASTER, LINKINFO, GROUP, NET_NS_FD = 3, 1, 10, 18, 27, 28
+NUM_TX_QUEUES, NUM_RX_QUEUES = 31, 32
 INFO_KIND, INFO_DATA, VETH_PEER = 1, 2, 1
 UP: Final = 1
 CLONE_NEWNET: Final = 0x40000000
@@ -124,13 +125,15 @@ class Floor:
     def add(self, number: int, path: str) -> None:
         """Attach the namespace at ``path``: pair, port, address, default route."""
         port = f"floor.{number}"
+        # More queues than one are switched off, at a grace period for each end.
+        queues = _u32(NUM_TX_QUEUES, 1) + _u32(NUM_RX_QUEUES, 1)
         peer = _attribute(
             VETH_PEER,
             _link() + _text(IFNAME, port) + _attribute(ADDRESS, _mac()),
-            _u32(NET_NS_FD, self._host),
+            _u32(NET_NS_FD, self._host) + queues,
         )
         info = _text(INFO_KIND, "veth") + _attribute(INFO_DATA, peer)
-        pair = _link() + _text(IFNAME, "eth0") + _attribute(ADDRESS, _mac())
+        pair = _link() + _text(IFNAME, "eth0") + _attribute(ADDRESS, _mac()) + queues
         address = bytes([10, 79, number >> 8, number & 255])
         with self._inside(path) as inside:
             inside.request((NEWLINK, EXCL_CREATE, pair + _attribute(LINKINFO, info)))

@@ -40,6 +40,7 @@ def _address_sysctls(want: SandboxState) -> list[tuple[str, str]]:
         ("net/ipv6/conf/lo/disable_ipv6", "0"),
         (f"{v6}/disable_ipv6", "0"),
         (f"{v6}/keep_addr_on_down", "1"),
+        (f"{v6}/ndisc_notify", "1"),
     ]
 
 
@@ -47,7 +48,7 @@ def _messages(want: SandboxState, index: int) -> list[Message]:
     """Addresses before the link is up (so it announces them), routes after."""
     return [
         *(_new_address(want, index, address) for address in want.addresses),
-        set_link(index, up=True),
+        set_link(index, up=True, arp_notify=True),
         *(_new_route(index, route) for route in want.routes),
     ]
 

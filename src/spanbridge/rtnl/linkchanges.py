@@ -138,6 +138,7 @@ def new_veth(  # noqa: PLR0913  # one keyword per attribute
     master: int | None = None,
     txqlen: int | None = None,
     group: int | None = None,
+    queues: int | None = None,
     up: bool = False,
     peer_netns: NetNs | None = None,
 ) -> Message:
@@ -152,18 +153,28 @@ def new_veth(  # noqa: PLR0913  # one keyword per attribute
         peer_mac: Of the other end; None for a random one.
         mtu: Bytes, of both ends.
         master: Index of the bridge that this end becomes a port of.
-        txqlen: Frames, of both ends.
+        txqlen: Frames, of this end.
         group: Link group of this end.
+        queues: Transmit and receive queues of both ends; None for as many as there are
+            processors, of which all but one are then switched off, at a grace period each.
         up: Set this end up.
         peer_netns: Where the peer shall live; None for here. It has to stay open until
             the message was sent.
     """
     other = IFINFO.pack(0, 0, 0, 0, 0) + attribute_text(ifla.IFLA_IFNAME, peer)
-    other += _common(mac=peer_mac, mtu=mtu, txqlen=txqlen)
+    other += _common(mac=peer_mac, mtu=mtu) + _queues(queues)
     if peer_netns is not None:
         other += attribute_u32(ifla.IFLA_NET_NS_FD, peer_netns.fd)
     rest = _common(mac=mac, mtu=mtu, txqlen=txqlen, master=master, group=group)
+    rest += _queues(queues)
     return _new_link(name, "veth", attribute(ifla.VETH_INFO_PEER, other), rest=rest, up=up)
+
+
+def _queues(count: int | None) -> bytes:
+    if count is None:
+        return b""
+    kinds = (ifla.IFLA_NUM_TX_QUEUES, ifla.IFLA_NUM_RX_QUEUES)
+    return b"".join(attribute_u32(kind, count) for kind in kinds)
 
 
 def new_vlan(
@@ -213,6 +224,7 @@ def set_link(  # noqa: PLR0913  # one keyword per attribute
     group: int | None = None,
     alias: str | None = None,
     txqlen: int | None = None,
+    arp_notify: bool | None = None,
     netns: NetNs | None = None,
 ) -> Message:
     """
@@ -229,6 +241,7 @@ def set_link(  # noqa: PLR0913  # one keyword per attribute
         group: Link group.
         alias: Free text, at most 255 bytes; empty removes it.
         txqlen: Frames.
+        arp_notify: Announce its IPv4 addresses when it next goes up or gets a MAC.
         netns: Move it there; the namespace has to stay open until the message was sent.
     """
     if name is not None and isinstance(index_or_name, str):
@@ -244,6 +257,10 @@ def set_link(  # noqa: PLR0913  # one keyword per attribute
     body += _common(mac=mac, mtu=mtu, txqlen=txqlen, master=master, group=group)
     if alias is not None:
         body += attribute_text(ifla.IFLA_IFALIAS, alias)
+    if arp_notify is not None:
+        setting = attribute_u32(ifla.IPV4_DEVCONF_ARP_NOTIFY, arp_notify)
+        inet = attribute(socket.AF_INET, attribute(ifla.IFLA_INET_CONF, setting))
+        body += attribute(ifla.IFLA_AF_SPEC, inet)
     if netns is not None:
         body += attribute_u32(ifla.IFLA_NET_NS_FD, netns.fd)
     return Message(RTM_SETLINK, 0, body, f"set link {index_or_name}")

@@ -31,6 +31,8 @@ IFLA_GROUP: Final = 27
 IFLA_NET_NS_FD: Final = 28
 IFLA_EXT_MASK: Final = 29
 IFLA_PROMISCUITY: Final = 30
+IFLA_NUM_TX_QUEUES: Final = 31
+IFLA_NUM_RX_QUEUES: Final = 32
 IFLA_CARRIER: Final = 33
 IFLA_LINK_NETNSID: Final = 37
 
@@ -66,6 +68,14 @@ IFLA_BRPORT_MCAST_FLOOD: Final = 27
 IFLA_BRPORT_BCAST_FLOOD: Final = 30
 IFLA_BRPORT_NEIGH_SUPPRESS: Final = 32
 IFLA_BRPORT_ISOLATED: Final = 33
+
+IFLA_INET_CONF: Final = 1
+IPV4_DEVCONF_ARP_NOTIFY: Final = 22
+"""
+A sysctl of a link by its number.
+
+Source: linux/ip.h, Linux 6.1.
+"""
 
 IFLA_INET6_ADDR_GEN_MODE: Final = 8
 IN6_ADDR_GEN_MODE_EUI64: Final = 0
