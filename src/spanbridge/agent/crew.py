@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Threads that take turns at a door: one waits for the next client, the others serve theirs.
+Threads that wait for clients: whoever lets one in serves it.
 
-Whoever let a client in serves it, so nothing is handed from thread to thread while the
-client waits. An event loop in between would cost as much again as a whole call.
+So nothing is handed from thread to thread while the client waits. An event loop in between
+would cost as much again as a whole call, and so would waking another thread to take the
+place at the door: it would fight for the interpreter with the one that serves.
 """
 
 import threading
@@ -13,26 +14,30 @@ from typing import Final, Generic, TypeVar
 _T = TypeVar("_T")
 
 IDLE_S: Final = 30.0
-"""Seconds that a thread waits for its turn; after a burst of calls most end."""
+"""Seconds that a thread waits for a client; after a burst of calls most end."""
+
+
+class Closed(Exception):  # noqa: N818  # the end of the work, no error
+    """Nobody is let in any more."""
 
 
 class Crew(Generic[_T]):
     """
-    As many threads as there are clients at a time, and one more at the door.
+    As many threads as there are clients at a time, and at least one more that waits.
 
     Unlike those of ``concurrent.futures``, the threads are daemons, so a call that hangs
     in the kernel cannot keep the process from ending.
 
     Args:
-        take: Waits for a client, in one thread at a time; None closes the door for good.
-            Must not raise.
+        take: Waits for a client for so many seconds, in many threads at a time; None when
+            none came. Raises ``Closed`` once there will be no more, and nothing else.
         serve: Serves it. Must not raise.
-        idle_s: Seconds that a thread waits for its turn.
+        idle_s: Seconds that a thread waits before it may end.
     """
 
     def __init__(
         self,
-        take: Callable[[], _T | None],
+        take: Callable[[float], _T | None],
         serve: Callable[[_T], None],
         *,
         idle_s: float = IDLE_S,
@@ -40,13 +45,12 @@ class Crew(Generic[_T]):
         self._take = take
         self._serve = serve
         self._idle_s = idle_s
-        self._door = threading.Lock()
         self._lock = threading.Lock()
         self._waiting = 0
         self._closed = threading.Event()
 
     def start(self) -> None:
-        """Open the door."""
+        """Let clients in."""
         with self._lock:
             self._hire()
 
@@ -55,40 +59,40 @@ class Crew(Generic[_T]):
         return self._closed.wait(timeout_s)
 
     def _hire(self) -> None:
-        """Start a thread that waits for its turn; the caller has the lock."""
+        """Start a thread that waits; the caller has the lock."""
         self._waiting += 1
         threading.Thread(target=self._work, name="call", daemon=True).start()
 
     def _work(self) -> None:
-        while self._await_turn():
-            client = self._let_in()
-            if client is None:
-                return
-            self._serve(client)
-            # Before it idles: the client holds what a call has left behind.
-            del client
-            with self._lock:
-                self._waiting += 1
-
-    def _await_turn(self) -> bool:
-        """Wait for the door; False ends a thread that has idled too long."""
-        while not self._door.acquire(timeout=self._idle_s):
-            with self._lock:
-                # The one at the door does not count.
-                if self._waiting > 1:
-                    self._waiting -= 1
-                    return False
-        return True
-
-    def _let_in(self) -> _T | None:
         try:
-            client = None if self._closed.is_set() else self._take()
+            while True:
+                client = self._take(self._idle_s)
+                if client is None:
+                    if self._is_spare():
+                        return
+                    continue
+                self._leave_somebody()
+                self._serve(client)
+                # Before it waits: the client holds what a call has left behind.
+                del client
+                with self._lock:
+                    self._waiting += 1
+        except Closed:
             with self._lock:
                 self._waiting -= 1
-                if client is None:
+                if not self._waiting:
                     self._closed.set()
-                elif not self._waiting:
-                    self._hire()
-            return client
-        finally:
-            self._door.release()
+
+    def _is_spare(self) -> bool:
+        """Tell a thread that has waited in vain whether another one waits."""
+        with self._lock:
+            spare = self._waiting > 1
+            self._waiting -= spare
+        return spare
+
+    def _leave_somebody(self) -> None:
+        """Leave the waiting to others, of whom there has to be one."""
+        with self._lock:
+            self._waiting -= 1
+            if not self._waiting:
+                self._hire()

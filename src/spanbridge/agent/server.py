@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from spanbridge.agent.calls import refuse
-from spanbridge.agent.crew import Crew
+from spanbridge.agent.crew import Closed, Crew
 from spanbridge.agent.dispatch import Dispatcher, Ticket
 from spanbridge.agent.listen import Listener
 from spanbridge.agent.logs import LOG
@@ -88,6 +88,7 @@ class Server:
         self._left = threading.Condition(self._lock)
         self._clients: set[socket.socket] = set()
         self._stopping = False
+        self._doors = threading.local()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then let running calls end, for a while."""
@@ -105,18 +106,17 @@ class Server:
 
     # ------------------------------------------------------------ connections
 
-    def _accept(self) -> socket.socket | None:
-        """Wait for the next client; None once the agent stops."""
-        door = select.poll()
-        for each in (self._listener.sock.fileno(), self._bell):
-            door.register(each, select.POLLIN)
+    def _accept(self, idle_s: float) -> socket.socket | None:
+        """Wait for the next client; see `Crew` for what ``take`` does."""
+        door = self._door()
         while not (self._stopping and self._listener.path is None):
             try:
                 sock, _ = self._listener.sock.accept()
             except BlockingIOError:
                 if self._stopping:
                     break
-                door.poll()
+                if not door.poll(idle_s):
+                    return None
             except OSError as exc:
                 LOG.error("cannot accept a connection", cause=exc)
                 if self._stopping:
@@ -126,7 +126,16 @@ class Server:
                 sock.settimeout(0)
                 if self._enter(sock):
                     return sock
-        return None
+        raise Closed
+
+    def _door(self) -> select.epoll:
+        """Return where the calling thread waits; a client wakes one of all that do."""
+        door: select.epoll | None = getattr(self._doors, "epoll", None)
+        if door is None:
+            door = self._doors.epoll = select.epoll()
+            door.register(self._listener.sock, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            door.register(self._bell, select.EPOLLIN)
+        return door
 
     def _enter(self, sock: socket.socket) -> bool:
         with self._lock:
