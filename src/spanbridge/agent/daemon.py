@@ -29,6 +29,7 @@ from spanbridge.agent.tally import Tally
 from spanbridge.base import clock
 from spanbridge.base.errors import NodeError
 from spanbridge.bridge.gather import Gatherer
+from spanbridge.rtnl import NetNs
 from spanbridge.rtnl.transport import SPARES
 
 OPEN_FILES: Final = 65536
@@ -121,6 +122,8 @@ async def _run(
             # What is here stays: the collector need not look at it again and again.
             gc.freeze()
             SPARES.keep(SPARE_SOCKETS)
+            with NetNs.current() as home:
+                home.keep_sysctls()
             LOG.info("ready", socket=str(settings.places.socket), attachments=len(journal))
             await server.serve(stop)
 

@@ -329,18 +329,20 @@ def _create_pair(
         peer_mac=mac,
         mtu=want.sandbox.mtu or None,
         master=bridge.index,
+        # A later change of either would take a grace period.
+        txqlen=0,
+        queues=1,
         group=unmarked_group(want.owner.network),
         peer_netns=site.entered,
     )
     undo.push(_remove_pair, site, want.owner, name)
     try:
-        site.node.request(create)
+        # An adopted bridge takes MAC and MTU of its ports, so it is read again.
+        port, master = site.node.links_named([name, bridge.name], after=[create])
     except KernelError as exc:
         if exc.errno == errno.EEXIST and site.inside.link(want.sandbox.ifname) is not None:
             raise _exists(want, f"it is in {site.sandbox_path} already") from exc
         raise
-    # An adopted bridge takes MAC and MTU of its ports, so it is read again.
-    port, master = site.node.links_named([name, IfName(bridge.name)])
     if port is None:
         raise NodeError(f"cannot use host port {name}: it was removed while we made it")
     # Of the other end all is known: its MAC is ours, and a pair has one MTU.
@@ -349,7 +351,7 @@ def _create_pair(
 
 
 def _mark_pending(port: Link, owner: Owner) -> Message:
-    return set_link(port.index, alias=owner.alias("pending"), txqlen=0, group=0, up=True)
+    return set_link(port.index, alias=owner.alias("pending"), group=0, up=True)
 
 
 def _remove_pair(site: Site, owner: Owner, name: IfName) -> None:
@@ -392,12 +394,12 @@ def sandbox_sysctls(want: SandboxState) -> list[tuple[str, str]]:
     """List the sysctls that the sandbox end gets, whatever its addresses will be."""
     if not want.up or not want.layer3:
         return []
-    v6, v4 = f"net/ipv6/conf/{want.ifname}", f"net/ipv4/conf/{want.ifname}"
+    v6 = f"net/ipv6/conf/{want.ifname}"
     pairs = [(f"{v6}/accept_dad", "1" if want.duplicate_detection else "0")]
     if want.duplicate_detection:
         # A hairpin port reflects our own probes; enhanced DAD (RFC 7527) knows them.
         pairs.append((f"{v6}/enhanced_dad", "1"))
-    return [*pairs, (f"{v4}/arp_notify", "1"), (f"{v6}/ndisc_notify", "1")]
+    return pairs
 
 
 def _refuse_advertisements(host: NetNs, *links: Link) -> None:

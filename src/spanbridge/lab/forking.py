@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from spanbridge.rtnl.libc import setns
+from spanbridge.rtnl import NetNs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ def main() -> None:
 
 def _start(program: Forked) -> int:
     """Fork in the namespace, so that it is found there from its first moment."""
-    namespace = os.open(program.netns, os.O_RDONLY | os.O_CLOEXEC)
-    setns(namespace)
-    os.close(namespace)
+    NetNs.open(program.netns).enter()
     pid = os.fork()
     if pid == 0:
         _become(program)

@@ -26,6 +26,8 @@ RTM_GETVLAN: Final = 114
 IFINFO: Final = struct.Struct("=BxHiII")
 """ifinfomsg: u8 family, pad, u16 type, s32 index, u32 flags, u32 change mask."""
 
+_KIND_GET: Final = 2
+
 SCOPE_UNIVERSE: Final = 0
 SCOPE_LINK: Final = 253
 SCOPE_HOST: Final = 254
@@ -51,6 +53,15 @@ class Message(NamedTuple):
     flags: int
     body: bytes
     label: str
+
+
+def is_question(message: Message) -> bool:
+    """
+    Tell whether a message asks for something, and changes nothing.
+
+    Source: net/core/rtnetlink.c, enum rtnl_kinds: the last two bits of a type.
+    """
+    return message.type & 3 == _KIND_GET
 
 
 def render(message: Message, *, sequence: int, acknowledged: bool = True) -> bytes:

@@ -2,7 +2,7 @@
 """
 Network namespaces: open file descriptors, and what is done inside one.
 
-A throw-away thread enters, does its work and ends, so no other thread ever moves.
+The calling thread goes there and comes back; no other thread moves.
 """
 
 import _thread
@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Final, Self, TypeVar
 
-from spanbridge.base.errors import InputError, NodeError
+from spanbridge.base.errors import NodeError
+from spanbridge.rtnl import sysctls
 
 _T = TypeVar("_T")
 
@@ -36,9 +37,8 @@ _CLONE_NEWNET: Final = 0x40000000
 OWN_NETNS: Final = "/proc/thread-self/ns/net"
 """The namespace of whoever looks; ``/proc/self`` is always the main thread's."""
 
-_SYSCTLS: Final = "/proc/sys/"
-_SYSCTL_MAX_BYTES: Final = 4096
-_READ_ONLY: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_KEPT_DIRS: Final[dict[tuple[int, int], sysctls.OpenDirs]] = {}
+"""By the identity of their namespace, which they keep alive."""
 
 
 class NetNs:
@@ -163,25 +163,34 @@ class NetNs:
 
     def is_current(self) -> bool:
         """Tell whether the calling thread is in it."""
-        seen = os.stat(OWN_NETNS)  # noqa: PTH116  # importing pathlib takes milliseconds
-        return (seen.st_dev, seen.st_ino) == self.identity
+        return _here() == self
 
     def run(self, function: Callable[[], _T]) -> _T:
         """
         Call a function inside the namespace and return what it returns.
 
-        In another namespace than the caller's it runs in a thread of its own: it should
-        be short, and leave nothing that is bound to its thread.
+        The calling thread moves for that long, so it should be short.
 
         Raises:
             NodeError: The namespace may not be entered.
             BaseException: Whatever the function raised.
         """
-        if self.is_current():
+        here = _here()
+        if here == self:
             return function()
-        return in_thread(self._enter, function)
+        self.enter()
+        try:
+            return function()
+        finally:
+            here.enter()
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """
+        Move the calling thread, and only it, into the namespace for good.
+
+        Raises:
+            NodeError: Not allowed.
+        """
         from spanbridge.rtnl import libc
 
         try:
@@ -191,6 +200,7 @@ class NetNs:
                 f"cannot enter network namespace {self.identity[1]}: {exc.strerror}",
                 hint="CAP_SYS_ADMIN is needed",
             ) from exc
+        _PLACE.netns = self
 
     def read_sysctl(self, name: str) -> str | None:
         """
@@ -207,8 +217,10 @@ class NetNs:
 
     def sysctls(self, names: Iterable[str]) -> dict[str, str | None]:
         """Read sysctls of the namespace, entering it once; see `read_sysctl`."""
-        paths = {name: _sysctl_path(name) for name in names}
-        return self.run(lambda: {name: _read(path) for name, path in paths.items()})
+        wanted = list(names)
+        for name in wanted:
+            sysctls.check_name(name)
+        return self.run(lambda: {name: sysctls.read(name) for name in wanted})
 
     def write_sysctls(
         self, pairs: Iterable[tuple[str, str]], *, missing_ok: bool = False
@@ -226,16 +238,43 @@ class NetNs:
         Raises:
             NodeError: One does not exist, or refuses its value; those before it are set.
         """
-        paths = [(name, _sysctl_path(name), value) for name, value in pairs]
+        wanted = list(pairs)
+        for name, _ in wanted:
+            sysctls.check_name(name)
+        dirs = _KEPT_DIRS.get(self.identity)
 
         def write() -> tuple[str, ...]:
             return tuple(
                 name
-                for name, path, value in paths
-                if _write(name, path, value, missing_ok=missing_ok)
+                for name, value in wanted
+                if sysctls.write(name, value, missing_ok=missing_ok, dirs=dirs)
             )
 
         return self.run(write)
+
+    def keep_sysctls(self) -> None:
+        """Keep directories of sysctls of the namespace open, for as long as the process lives."""
+        _KEPT_DIRS[self.identity] = self.run(sysctls.OpenDirs)
+
+
+class _Place(_thread._local):  # noqa: SLF001  # importing threading takes milliseconds
+    """Where a thread is; None until it was asked, and after a move by other means."""
+
+    netns: NetNs | None = None
+
+
+_PLACE: Final = _Place()
+_HOMES: Final[dict[tuple[int, int], NetNs]] = {}
+"""Where threads were before they ever moved, by identity: nearly always one namespace."""
+
+
+def _here() -> NetNs:
+    """The calling thread's namespace; asked of the kernel once, which takes 0.04 ms."""
+    found = _PLACE.netns
+    if found is None:
+        seen = NetNs.current()
+        found = _PLACE.netns = _HOMES.setdefault(seen.identity, seen)
+    return found
 
 
 def in_thread(enter: Callable[[], None], function: Callable[[], _T]) -> _T:
@@ -267,56 +306,3 @@ def in_thread(enter: Callable[[], None], function: Callable[[], _T]) -> _T:
             # The traceback holds this frame, and the frame would hold the error.
             errors.clear()
     return results[0]
-
-
-def _sysctl_path(name: str) -> str:
-    parts = name.split("/")
-    if not all(parts) or ".." in parts or "." in parts or "\0" in name:
-        raise InputError(
-            f"cannot use sysctl {name!r}: it is no name",
-            hint="write it like net/ipv4/ip_forward",
-        )
-    return _SYSCTLS + name
-
-
-def _read(path: str) -> str | None:
-    """
-    Read one sysctl; None where there is none.
-
-    Raises:
-        NodeError: It may not be read.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise NodeError(f"cannot read {path}: {exc.strerror}") from exc
-    try:
-        return os.read(fd, _SYSCTL_MAX_BYTES).decode(errors="replace").strip()
-    except OSError as exc:
-        raise NodeError(f"cannot read {path}: {exc.strerror}") from exc
-    finally:
-        os.close(fd)
-
-
-def _write(name: str, path: str, value: str, *, missing_ok: bool) -> bool:
-    """Set one sysctl where it differs; tell whether it did."""
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError as exc:
-        if missing_ok and exc.errno == errno.ENOENT:
-            return False
-        # Where nothing may be written, what is right already is right.
-        if exc.errno in _READ_ONLY and _read(path) == value:
-            return False
-        raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
-    try:
-        if os.pread(fd, _SYSCTL_MAX_BYTES, 0).decode(errors="replace").strip() == value:
-            return False
-        os.pwrite(fd, value.encode(), 0)
-    except OSError as exc:
-        raise NodeError(f"cannot set sysctl {name} to {value!r}: {exc.strerror}") from exc
-    finally:
-        os.close(fd)
-    return True

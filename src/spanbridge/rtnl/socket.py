@@ -89,10 +89,34 @@ class Rtnl(Transport):
         """Tell whether there is a link of this index, without reading what it is like."""
         return self._find_link(index) is not None
 
-    def links_named(self, names: Sequence[str]) -> list[Link | None]:
-        """Find links by name, all with one question; None in the place of each missing one."""
-        bodies = self.ask(*map(_look_up, names), tolerate=_NO_LINK)
-        return [None if body is None else parse_link(body) for body in bodies]
+    def links_named(
+        self, names: Sequence[str], *, after: Sequence[Message] = ()
+    ) -> list[Link | None]:
+        """
+        Find links by name, all with one question.
+
+        Args:
+            names: Of the links.
+            after: Requests that are sent along, to take effect before.
+
+        Returns:
+            The links in order; None in the place of each missing one.
+
+        Raises:
+            RtnlError: For the first of the requests that failed.
+        """
+        bodies = self.ask(*after, *map(_look_up, names), tolerate=_NO_LINK)
+        return [None if body is None else parse_link(body) for body in bodies[len(after) :]]
+
+    def change_link(self, index: int, change: Message) -> Link | None:
+        """
+        Send a request, and look at a link then; None when there is none.
+
+        Raises:
+            RtnlError: The request failed.
+        """
+        body = self.ask(change, _look_up(index), tolerate=_NO_LINK)[1]
+        return None if body is None else parse_link(body)
 
     def _find_link(self, which: int | str) -> bytes | None:
         return self.ask(_look_up(which), tolerate=_NO_LINK)[0]

@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, Self, TypeVar
 
 from spanbridge.base.errors import KernelError, NodeError, RetryError
-from spanbridge.rtnl.messages import Message, render
+from spanbridge.rtnl.messages import Message, is_question, render
 from spanbridge.rtnl.netns import NetNs
 from spanbridge.rtnl.wire import (
     NLM_F_DUMP_INTR,
     NLMSG_DONE,
     NLMSG_ERROR,
-    Reply,
     WireError,
+    is_success,
     parse_error,
     parse_replies,
 )
@@ -57,6 +57,9 @@ _SOL_NETLINK: Final = 270
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
 _NETLINK_GET_STRICT_CHK: Final = 12
+
+_DONE: Final = (0, "")
+"""Error number and text of a message that took effect."""
 
 _TIMEVAL: Final = struct.Struct("@ll")
 _SEQUENCE_MAX: Final = 0x7FFFFFFF
@@ -218,22 +221,32 @@ class Transport:
         return tuple(outcome)
 
     def _exchange(self, batch: Sequence[Message]) -> list[tuple[int, str]]:
-        """Send one batch; error number and text for each message, in order."""
+        """
+        Send one batch; error number and text for each message, in order.
+
+        The kernel takes them one by one, and tells of each that failed; so only the last
+        need be acknowledged.
+        """
+        label = batch[0].label
         first = self._next_sequence(len(batch))
+        last = first + len(batch) - 1
         self._send(
-            b"".join(render(each, sequence=first + at) for at, each in enumerate(batch)),
-            label=batch[0].label,
+            b"".join(
+                render(each, sequence=number, acknowledged=number == last)
+                for number, each in enumerate(batch, first)
+            ),
+            label=label,
         )
-        answers: list[tuple[int, str] | None] = [None] * len(batch)
-        left = len(batch)
-        while left:
-            for reply in self._receive(batch[0].label):
-                at = reply.sequence - first
-                if reply.type != NLMSG_ERROR or not 0 <= at < len(batch):
-                    continue
-                left -= answers[at] is None
-                answers[at] = parse_error(reply)
-        return [each for each in answers if each is not None]
+        answers = [_DONE] * len(batch)
+        while True:
+            data = self._receive(label)
+            if is_success(data, last):
+                return answers
+            for reply in parse_replies(data):
+                if reply.type == NLMSG_ERROR and first <= reply.sequence <= last:
+                    answers[reply.sequence - first] = parse_error(reply)
+                    if reply.sequence == last:
+                        return answers
 
     def _next_sequence(self, count: int) -> int:
         """Reserve consecutive sequence numbers, never 0; the first of them."""
@@ -250,8 +263,8 @@ class Transport:
             number = exc.errno or errno.EIO
             raise RtnlError(f"cannot {label}: {exc.strerror}", errno=number) from exc
 
-    def _receive(self, label: str) -> Iterator[Reply]:
-        """Receive one datagram, and give its messages."""
+    def _receive(self, label: str) -> bytes:
+        """Receive one datagram."""
         try:
             # With MSG_TRUNC the kernel tells the true length of what did not fit.
             length = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
@@ -269,7 +282,7 @@ class Transport:
         if length > len(self._buffer):
             self._drain()
             raise NodeError(f"cannot {label}: an answer of {length} bytes is too large")
-        return parse_replies(bytes(memoryview(self._buffer)[:length]))
+        return bytes(memoryview(self._buffer)[:length])
 
     def _drain(self) -> None:
         """Throw away what has arrived, after answers were lost."""
@@ -284,25 +297,26 @@ class Transport:
 
     def ask(self, *messages: Message, tolerate: Collection[int] = ()) -> list[bytes | None]:
         """
-        Ask for one object each, with one send for at most ``BATCH_MESSAGES`` questions.
+        Ask for one object each, with one send for at most ``BATCH_MESSAGES`` messages.
 
-        Each gets one answer, the object or why there is none.
+        Requests may come before the questions: each message gets one answer.
 
         Args:
-            messages: The questions.
+            messages: The questions; among them requests, after any of which the kernel
+                goes on also when it failed.
             tolerate: Error numbers that say that there is no such object.
 
         Returns:
-            The bodies, in order; None for what is not there.
+            The bodies, in order; None for what is not there, and for requests.
 
         Raises:
-            RtnlError: For the first question that the kernel refused.
+            RtnlError: For the first message that the kernel refused.
         """
         first = self._next_sequence(len(messages))
         label = messages[0].label
         self._send(
             b"".join(
-                render(each, sequence=first + at, acknowledged=False)
+                render(each, sequence=first + at, acknowledged=not is_question(each))
                 for at, each in enumerate(messages)
             ),
             label=label,
@@ -311,7 +325,7 @@ class Transport:
         refused: list[tuple[int, str, str]] = []
         left = len(messages)
         while left:
-            for reply in self._receive(label):
+            for reply in parse_replies(self._receive(label)):
                 at = reply.sequence - first
                 if not 0 <= at < len(messages):
                     continue
@@ -320,7 +334,7 @@ class Transport:
                     bodies[at] = reply.body
                     continue
                 number, text = parse_error(reply)
-                if number and number not in tolerate:
+                if number and not (number in tolerate and is_question(messages[at])):
                     refused.append((number, text, messages[at].label))
         for number, text, asked in refused:
             raise RtnlError(f"cannot {asked}: {text or os.strerror(number)}", errno=number)
@@ -358,7 +372,7 @@ class Transport:
         found: list[_T] = []
         consistent = True
         while True:
-            for reply in self._receive(message.label):
+            for reply in parse_replies(self._receive(message.label)):
                 if reply.sequence != sequence:
                     continue
                 consistent = consistent and not reply.flags & NLM_F_DUMP_INTR

@@ -23,6 +23,10 @@ HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 """nlattr: u16 length with header, u16 type; the payload follows, then padding."""
 
+_ACKNOWLEDGEMENT: Final = struct.Struct("=IHHIIi")
+_ACKNOWLEDGEMENT_BYTES: Final = HEADER.size + 4 + HEADER.size
+"""nlmsghdr, s32 negative error number; with NETLINK_CAP_ACK the request's header follows."""
+
 _U32: Final = struct.Struct("=I")
 _I32: Final = struct.Struct("=i")
 
@@ -282,6 +286,14 @@ class Reply(NamedTuple):
     flags: int
     sequence: int
     body: bytes
+
+
+def is_success(data: bytes, sequence: int) -> bool:
+    """Tell whether a datagram is nothing but the acknowledgement of one message."""
+    if len(data) != _ACKNOWLEDGEMENT_BYTES:
+        return False
+    _, kind, _, seen, _, number = _ACKNOWLEDGEMENT.unpack_from(data)
+    return (kind, seen, number) == (NLMSG_ERROR, sequence, 0)
 
 
 def parse_replies(data: bytes) -> Iterator[Reply]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces: opened, entered without moving anybody, their sysctls, named ones."""
+"""Namespaces: opened, entered without moving anybody else, their sysctls, named ones."""
 
 import contextlib
 import os
@@ -39,27 +39,74 @@ def test_a_function_runs_inside(pod_ns: NetNs, pod: Netns) -> None:
     assert pod_ns.identity == (pod.path.stat().st_dev, pod.path.stat().st_ino)
 
 
-def test_the_callers_thread_does_not_move(pod_ns: NetNs) -> None:
-    before, threads = inode(), []
-    pod_ns.run(lambda: threads.append(threading.get_ident()))
+def test_the_callers_thread_comes_back(pod_ns: NetNs) -> None:
+    before = inode()
+    pod_ns.run(inode)
 
     assert inode() == before
-    assert Path("/proc/self/ns/net").stat().st_ino == before
-    assert threads != [threading.get_ident()]
 
 
-def test_the_own_namespace_needs_no_thread() -> None:
-    with NetNs.current() as own:
-        assert own.run(threading.get_ident) == threading.get_ident()
-        assert own.is_current()
-
-
-def test_errors_come_out_as_they_are(pod_ns: NetNs) -> None:
+def test_it_comes_back_from_an_error_which_comes_out_as_it_is(pod_ns: NetNs) -> None:
     def fail() -> None:
         raise LookupError("inside")
 
+    before = inode()
     with pytest.raises(LookupError, match="inside"):
         pod_ns.run(fail)
+
+    assert inode() == before
+
+
+def test_other_threads_do_not_move(pod_ns: NetNs) -> None:
+    before, seen = inode(), list[int]()
+    inside, looked = threading.Event(), threading.Event()
+
+    def look() -> None:
+        inside.wait(10)
+        seen.append(inode())
+        looked.set()
+
+    def stay() -> bool:
+        inside.set()
+        return looked.wait(10)
+
+    other = threading.Thread(target=look)
+    other.start()
+
+    assert pod_ns.run(stay)
+    other.join()
+    assert seen == [before]
+
+
+def test_one_visit_leads_to_another_and_back(pod_ns: NetNs, node_ns: NetNs) -> None:
+    def visit() -> list[int]:
+        return [inode(), node_ns.run(inode), inode()]
+
+    before = inode()
+
+    assert pod_ns.run(visit) == [pod_ns.identity[1], node_ns.identity[1], pod_ns.identity[1]]
+    assert inode() == before
+
+
+def test_a_thread_is_found_where_it_went_for_good(pod_ns: NetNs) -> None:
+    seen: list[bool] = []
+
+    def go() -> None:
+        seen.append(pod_ns.is_current())
+        pod_ns.enter()
+        seen.extend((pod_ns.is_current(), inode() == pod_ns.identity[1]))
+
+    mover = threading.Thread(target=go)
+    mover.start()
+    mover.join()
+
+    assert seen == [False, True, True]
+
+
+def test_in_the_own_namespace_a_function_is_just_called() -> None:
+    with NetNs.current() as own:
+        assert own.run(threading.get_ident) == threading.get_ident()
+        assert own.is_current()
 
 
 def test_many_threads_enter_at_once(pod_ns: NetNs, node_ns: NetNs) -> None:

@@ -128,7 +128,7 @@ def test_lost_answers_are_reported_and_the_socket_recovers(
     with Rtnl.open(node_ns) as rtnl:
         rtnl._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         with pytest.raises(RetryError, match="answers of the kernel were lost"):
-            rtnl.request(*[set_link("lo", up=True)] * 500)
+            rtnl.request(*[set_link("missing", up=True)] * 500)
 
         assert rtnl.link("lo") is not None
 
