@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -66,9 +67,18 @@ class Containerd:
         return done.stdout
 
     def run(self, name: str, script: str) -> str:
-        """Run a shell script in a new container on the first network; its output."""
-        kind = ("run", "--cni", "--rm", "--snapshotter", "native")
-        return self.ctr(*kind, IMAGE, name, "/bin/sh", "-c", script)
+        """
+        Run a shell script in a new container on the first network; its output.
+
+        It comes by a file: ctr stops copying as soon as the container has ended, and
+        sometimes before the first byte.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            kind = ("run", "--cni", "--rm", "--snapshotter", "native")
+            mount = ("--mount", f"type=bind,src={place},dst=/tmp,options=rbind:rw")
+            script = f"exec >/tmp/said 2>&1; {script}"
+            self.ctr(*kind, *mount, IMAGE, name, "/bin/sh", "-c", script)
+            return Path(place, "said").read_text()
 
 
 def _layer() -> bytes:
