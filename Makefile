@@ -5,7 +5,7 @@
 help:
 	@echo "make setup   system packages (as root, if missing) and .venv"
 	@echo "make demo    two clusters on a VLAN, proved; a machine migrates; report.html"
-	@echo "make test    every tier of tests: unit, browser, netns, vm, lab, verify, peers"
+	@echo "make test    every tier of tests: unit, browser, netns, waits, vm, lab, verify, peers"
 	@echo "make lint    ruff, mypy, layer contracts, spelling"
 	@echo "make bench   measurements beside the reference plugin, about 5 minutes"
 	@echo "make clean   remove what the targets made here, .venv too"

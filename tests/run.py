@@ -2,8 +2,9 @@
 """
 Runs the tiers of tests and ends with one table and one total.
 
-Unit tests and those in network namespaces run one after the other; beside them, on the second
-processor, what runs in a guest kernel, the longest first, and then what is short.
+Unit tests and those in network namespaces run one after the other. Beside them, in lanes of
+their own, what runs in a guest kernel and what mostly waits, the longest first, and then what
+is short.
 
 By hand: ``.venv/bin/python tests/run.py [TIER ...] [-- PYTEST ARGUMENTS]``
 """
@@ -19,11 +20,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 
-TIERS = ("unit", "browser", "netns", "vm", "lab", "verify", "peers")
-BESIDE = ("lab", "verify", "vm", "peers", "browser")
+TIERS = ("unit", "browser", "netns", "waits", "vm", "lab", "verify", "peers")
+BESIDE = ("lab", "waits", "verify", "vm", "peers", "browser")
 """Tiers that run beside the others, in the order in which they begin."""
 
+GUESTS = ("lab", "verify", "vm")
+"""Tiers that boot a guest kernel where this one lacks what they need."""
+
+LANES_BESIDE = 2
+"""How many of them at a time: a guest that is emulated keeps a processor busy, waiting does not."""
+
+_WAITS = tuple(f"tests/netns/{each}" for each in ("agent", "dhcp", "lab", "probing"))
+
 PLACES = {
+    "netns": ("tests/netns", *(f"--ignore={each}" for each in _WAITS)),
+    "waits": _WAITS,
     "vm": ("tests/vm", "--ignore=tests/vm/lab", "--ignore=tests/vm/verify"),
     "lab": ("tests/vm/lab",),
     "verify": ("tests/vm/verify",),
@@ -53,7 +64,7 @@ def run(tier: str, arguments: list[str], *, output: TextIO | None = None) -> Out
     started = time.monotonic()
     pytest = [sys.executable, "-m", "pytest", *place_of(tier)]
     command = [*pytest, f"--junitxml={report}", *arguments]
-    if tier in BESIDE:
+    if tier in GUESTS:
         # Writes the byte code of the tests, which a guest cannot; and a broken module is
         # better seen before a guest is booted for it.
         collect = [*pytest, "--collect-only", "-qq"]
@@ -118,13 +129,14 @@ def run_all(tiers: list[str], arguments: list[str]) -> list[Outcome]:
             while True:
                 outcomes.append(_run_to_log(waiting.get_nowait(), arguments))
 
-    with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(run_waiting)
+    with ThreadPoolExecutor(LANES_BESIDE) as pool:
+        lanes = [pool.submit(run_waiting) for _ in range(LANES_BESIDE)]
         for tier in alone:
             print(f"tests: tier {tier}", flush=True)
             outcomes.append(run(tier, arguments))
         run_waiting()
-        second.result()
+        for lane in lanes:
+            lane.result()
     for tier in beside:
         print(f"tests: tier {tier}", flush=True)
         print(_log_of(tier).read_text(), flush=True)
