@@ -44,11 +44,11 @@ class Ticket:
 
     Attributes:
         abandoned: Nobody waits for its answer any more, or the agent stops.
-        over: Set at its end.
+        running: Held until its end.
     """
 
     abandoned: bool = False
-    over: threading.Event = field(default_factory=threading.Event)
+    running: threading.Lock = field(default_factory=threading.Lock)
 
     def given_up(self) -> bool:
         """Tell whether nobody waits for the answer, or the agent stops."""
@@ -174,13 +174,15 @@ class Dispatcher:
             others = [each for each in self._tickets if each is not own]
         for ticket in others:
             if ticket.given_up():
-                ticket.over.wait()
+                with ticket.running:
+                    pass
 
     @contextlib.contextmanager
     def _admitted(self, ticket: Ticket) -> Iterator[None]:
         with self._lock:
             running = len(self._tickets)
             if running < self._limit:
+                ticket.running.acquire()
                 self._tickets.add(ticket)
                 self._tally.in_flight = running + 1
         if running >= self._limit:
@@ -195,7 +197,7 @@ class Dispatcher:
             with self._lock:
                 self._tickets.discard(ticket)
                 self._tally.in_flight = len(self._tickets)
-            ticket.over.set()
+            ticket.running.release()
 
     async def in_thread(self, function: Callable[[], _T]) -> _T:
         """Run a function in a worker thread for the event loop; return or raise what it does."""

@@ -289,6 +289,21 @@ def ensure_gateway(
     """
     if want is None:
         return None
+    # Without a lock, which would not keep another ADD from undoing what we find either.
+    if want.vlan or not _has_all(site, want, attached.bridge):
+        _ensure_locked(site, want, attached, undo)
+    site.host.write_sysctls(
+        [(FORWARDING[family], "1") for family in want.families], missing_ok=False
+    )
+    return site.node.link(want.device) if want.vlan else None
+
+
+def _has_all(site: Site, want: GatewayState, device: Link) -> bool:
+    present = {cidr_of(seen) for seen in site.node.addresses(device.index)}
+    return present.issuperset(want.addresses)
+
+
+def _ensure_locked(site: Site, want: GatewayState, attached: Attached, undo: Undo) -> None:
     bridge, device = attached.bridge, attached.bridge
     with site.bridge_lock(IfName(bridge.name)):
         if want.vlan:
@@ -298,10 +313,6 @@ def ensure_gateway(
         ]
         if any(added):
             _pin_mac(site, device)
-    site.host.write_sysctls(
-        [(FORWARDING[family], "1") for family in want.families], missing_ok=False
-    )
-    return site.node.link(want.device) if want.vlan else None
 
 
 def _pin_mac(site: Site, device: Link) -> None:

@@ -76,7 +76,7 @@ def _with_gateway(conf: NetConf, ip: IpConfig) -> IpConfig:
     gateway = ip.gateway
     if conf.is_gateway and not gateway:
         gateway = str(first_gateway(ip.address))
-    return replace(ip, gateway=gateway, interface=CONTAINER_INDEX)
+    return IpConfig(ip.address, gateway, CONTAINER_INDEX)
 
 
 def _default_routes(result: CniResult) -> tuple[RouteConfig, ...]:
@@ -236,7 +236,6 @@ def desired(
         ConfigError: The addresses do not go with the configuration.
     """
     port = _port(conf)
-    masquerade = tuple(Masquerade(ip.address.ip, ip.address.network) for ip in result.ips)
     return DesiredAttachment(
         owner=owner,
         bridge=BridgeState(
@@ -250,6 +249,31 @@ def desired(
         port=port,
         sandbox=_sandbox(conf, owner.ifname, mac, result),
         gateway=_gateway(conf, result),
-        masquerade=masquerade if conf.ip_masq else (),
+        masquerade=_masquerade(conf, result),
         spoof_check=conf.mac_spoof_check,
     )
+
+
+def readdressed(want: DesiredAttachment, conf: NetConf, result: CniResult) -> DesiredAttachment:
+    """
+    Describe the attachment with the addresses of another result.
+
+    Raises:
+        ConfigError: The addresses do not go with the configuration.
+    """
+    return DesiredAttachment(
+        owner=want.owner,
+        bridge=want.bridge,
+        uplink=want.uplink,
+        port=want.port,
+        sandbox=_sandbox(conf, want.owner.ifname, want.sandbox.mac, result),
+        gateway=_gateway(conf, result),
+        masquerade=_masquerade(conf, result),
+        spoof_check=want.spoof_check,
+    )
+
+
+def _masquerade(conf: NetConf, result: CniResult) -> tuple[Masquerade, ...]:
+    if not conf.ip_masq:
+        return ()
+    return tuple(Masquerade(ip.address.ip, ip.address.network) for ip in result.ips)

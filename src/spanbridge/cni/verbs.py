@@ -9,7 +9,7 @@ Source: CNI specification 1.1.0, section 2 "CNI operations".
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from spanbridge import bridge
@@ -27,7 +27,7 @@ from spanbridge.base.errors import (
 from spanbridge.base.names import IfName, MacAddress
 from spanbridge.base.undo import Undo
 from spanbridge.bridge import Attached, Site
-from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired
+from spanbridge.cni.desired import CONTAINER_INDEX, complete, desired, readdressed
 from spanbridge.cni.gateway_pin import (
     check_gateway_pin,
     gateway_pin,
@@ -161,7 +161,7 @@ def _attach(
         bridge.raise_sandbox(site, attached)
         bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
-    want = desired(conf, want.owner, mac=want.sandbox.mac, result=result)
+    want = readdressed(want, conf, result)
     ensure_firewall(site, want, attached, undo)
     device = bridge.ensure_gateway(site, want.gateway, attached, undo)
     bridge.ensure_sandbox(site, want.sandbox, attached)
@@ -170,7 +170,8 @@ def _attach(
         bridge.announce(site, want.sandbox, attached)
     open_gateway(site, want)
     bridge.mark_ready(site, want, attached)
-    return replace(result, interfaces=_interfaces(site, attached, device))
+    interfaces = _interfaces(site, attached, device)
+    return CniResult(interfaces, result.ips, result.routes, result.dns)
 
 
 def _release_all(asked: list[Ipam]) -> None:
