@@ -157,9 +157,10 @@ def _attach(
     undo.push(_release_all, [] if by_link else asked)
     attached = bridge.ensure_link(site, want, undo)
     undo.push(_release_all, asked if by_link else [])
-    if ipam is not None and ipam.needs_link:
+    if ipam is not None and want.sandbox.up:
         bridge.raise_sandbox(site, attached)
-        bridge.wait_for_port(site, attached.port)
+        if ipam.needs_link:
+            bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
     want = readdressed(want, conf, result)
     ensure_firewall(site, want, attached, undo)
