@@ -47,6 +47,7 @@ def _address_sysctls(want: SandboxState) -> list[tuple[str, str]]:
 def _messages(want: SandboxState, index: int) -> list[Message]:
     return [
         *(_new_address(want, index, address) for address in want.addresses),
+        set_link(index, up=True, arp_notify=True),
         *(_new_route(index, route) for route in want.routes),
     ]
 
@@ -96,7 +97,7 @@ def raise_sandbox(site: Site, attached: Attached) -> None:
 
 def ensure_sandbox(site: Site, want: SandboxState, attached: Attached) -> None:
     """
-    Address the sandbox end; one that gets no addresses is set up.
+    Address the sandbox end, and set it up where it is not.
 
     There is nothing to undo: all of it goes with the link.
 

@@ -157,10 +157,11 @@ def _attach(
     undo.push(_release_all, [] if by_link else asked)
     attached = bridge.ensure_link(site, want, undo)
     undo.push(_release_all, asked if by_link else [])
-    if ipam is not None and want.sandbox.up:
+    # Nothing shall pass before the check of MACs is there, unless a server has to be asked.
+    if ipam is not None and want.sandbox.up and (ipam.needs_link or not want.spoof_check):
         bridge.raise_sandbox(site, attached)
-        if ipam.needs_link:
-            bridge.wait_for_port(site, attached.port)
+    if ipam is not None and ipam.needs_link:
+        bridge.wait_for_port(site, attached.port)
     result = _with_addresses(conf, ipam, asked)
     want = readdressed(want, conf, result)
     ensure_firewall(site, want, attached, undo)

@@ -193,6 +193,7 @@ class NetNs:
         """
         from spanbridge.rtnl import libc
 
+        _PLACE.netns = None  # a signal may come in between
         try:
             libc.setns(self.fd)
         except OSError as exc:

@@ -2,7 +2,7 @@
 """
 Killing our own code at every change that it makes, one after the other.
 
-A change is a message that changes the kernel's state, or a call that changes a file. The
+A change is what is sent to change the kernel's state, or a call that changes a file. The
 code runs in a child that kills itself with SIGKILL before the n-th of them, so nothing of
 it can clean up.
 """
@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from spanbridge.rtnl.messages import is_question
 from spanbridge.rtnl.transport import Transport
 
 STEPS_MAX: Final = 200
@@ -45,8 +46,7 @@ def _work_and_end(work: Callable[[], object], survive: int) -> None:
 
     def before_a_change(call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # any call at all
-            reads = call is _os_open and not args[1] & (os.O_WRONLY | os.O_RDWR)
-            if not reads:
+            if not reads(call, args):
                 if not left[0]:
                     os.kill(os.getpid(), signal.SIGKILL)
                 left[0] -= 1
@@ -54,8 +54,15 @@ def _work_and_end(work: Callable[[], object], survive: int) -> None:
 
         return counted
 
-    _os_open = os.open
-    Transport._exchange = before_a_change(Transport._exchange)  # type: ignore[method-assign]  # noqa: SLF001  # in a child that is about to end
+    opens, asks = os.open, Transport.ask
+
+    def reads(call: object, args: tuple[Any, ...]) -> bool:
+        if call is opens:
+            return not args[1] & (os.O_WRONLY | os.O_RDWR)
+        return call is asks and all(map(is_question, args[1:]))
+
+    Transport.ask = before_a_change(asks)  # type: ignore[method-assign]  # in a child that is about to end
+    Transport._exchange = before_a_change(Transport._exchange)  # type: ignore[method-assign]  # noqa: SLF001  # likewise
     for name in _FILE_CALLS:
         setattr(os, name, before_a_change(getattr(os, name)))
     code = 1
