@@ -25,6 +25,7 @@ from spanbridge.lab.migration.stream import (
     Course,
     Ends,
     StoppedError,
+    overlooks_writes,
     prepare_source,
     prepare_target,
     run_stream,
@@ -46,7 +47,7 @@ from spanbridge.lab.vm.machine import (
     write_machine,
 )
 from spanbridge.lab.vm.network import Launcher
-from spanbridge.lab.vm.qemu import ICOUNT, close_launcher, open_launcher
+from spanbridge.lab.vm.qemu import KVM, close_launcher, open_launcher
 from spanbridge.lab.vm.qmp import ask, connected
 from spanbridge.lab.vm.session import Session, read_session
 from spanbridge.model.timeline import Migration, Outcome, Sample
@@ -249,8 +250,8 @@ async def _cross(
             cut=lambda: troubles.extend(crossing.close(passage, completed=False)),
         )
         await prepare_target(target, passage.sockets[RAM], options)
-        # In slow motion a guest seldom changes its page table.
-        one_pass = request.machine.accelerator == ICOUNT
+        emulated = request.machine.accelerator != KVM
+        one_pass = emulated and not options.auto_converge and await overlooks_writes(source)
         await prepare_source(source, options, one_pass=one_pass)
         step(f"opening a way from {trip.home} to {trip.goal}")
         trip.course = Course()

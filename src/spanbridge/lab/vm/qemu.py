@@ -35,8 +35,9 @@ from spanbridge.lab.vm.session import PEER_PORT
 TRIAL_S: Final = 8.0
 """Time for a kernel to start under KVM, a second as a rule: on some machines it never does."""
 
+KVM: Final = "kvm"
 ICOUNT: Final = "icount"
-"""Accelerator: emulation whose clock counts instructions."""
+"""Accelerators: none is emulated; and emulation whose clock counts instructions."""
 
 _TRIAL_WORDS: Final = "a kernel runs"
 _QEMU: Final = "qemu-system-x86_64"
@@ -142,7 +143,7 @@ def render_qemu(
 
 def _base(accelerator: str, image: Image) -> list[str]:
     # A small buffer of translated code: the default takes memory that a guest kernel lacks.
-    tuned = accelerator if accelerator == "kvm" else "tcg,tb-size=64"
+    tuned = accelerator if accelerator == KVM else "tcg,tb-size=64"
     return [
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-machine", "pc", "-accel", tuned),
@@ -175,7 +176,7 @@ def find_accelerator(directory: Path, image: Image, step: Step = lambda _: None)
     found = ICOUNT if _is_emulated() else "tcg"
     if found == "tcg" and os.access("/dev/kvm", os.R_OK | os.W_OK):
         step("trying whether a kernel starts under KVM")
-        found = "kvm" if _starts_under_kvm(image) else "tcg"
+        found = KVM if _starts_under_kvm(image) else "tcg"
     write_atomic(remembered, found.encode(), durable=False)
     return found
 
@@ -186,7 +187,7 @@ def _is_emulated() -> bool:
 
 
 def _starts_under_kvm(image: Image) -> bool:
-    command = [_QEMU, *_base("kvm", image), "-m", "192", "-append", _append({"vm_trial": 1})]
+    command = [_QEMU, *_base(KVM, image), "-m", "192", "-append", _append({"vm_trial": 1})]
     # Killed with us: a kernel that hangs would keep a processor busy for ever.
     bound = ["setpriv", "--pdeathsig", "KILL", *command, "-serial", "stdio"]
     try:
