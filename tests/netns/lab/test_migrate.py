@@ -100,7 +100,8 @@ def test_post_copy_moves_the_guest_first(runtime: Runtime, machine: Machine) -> 
 def test_a_migration_cancelled_at_half_leaves_the_guest_running(
     runtime: Runtime, machine: Machine
 ) -> None:
-    request = replace(_other(runtime, machine), options=Options(cancel_at_percent=50))
+    options = Options(auto_converge=True, cancel_at_percent=50)
+    request = replace(_other(runtime, machine), options=options)
     done = migrate(runtime, request, Joined())
     assert done.outcome is Outcome.CANCELLED
     found = re.fullmatch(
@@ -115,7 +116,7 @@ def test_a_migration_cancelled_at_half_leaves_the_guest_running(
 
 
 def test_a_bandwidth_is_kept_to(runtime: Runtime, machine: Machine) -> None:
-    options = Options(bandwidth_mib_per_s=20, auto_converge=True)
+    options = Options(bandwidth_mib_per_s=20)
     done = migrate(runtime, replace(_other(runtime, machine), options=options), Joined())
     assert (done.outcome, done.error) == (Outcome.COMPLETED, "")
     sent = done.samples[-1].transferred_bytes - done.samples[0].transferred_bytes
