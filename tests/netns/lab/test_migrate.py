@@ -119,8 +119,11 @@ def test_a_bandwidth_is_kept_to(runtime: Runtime, machine: Machine) -> None:
     options = Options(bandwidth_mib_per_s=20)
     done = migrate(runtime, replace(_other(runtime, machine), options=options), Joined())
     assert (done.outcome, done.error) == (Outcome.COMPLETED, "")
-    sent = done.samples[-1].transferred_bytes - done.samples[0].transferred_bytes
-    seconds = (done.samples[-1].at_ms - done.samples[0].at_ms) / 1000
+    # Once the guest has stopped, QEMU sends the rest as fast as it can.
+    running = [each for each in done.samples if each.iteration <= 1]
+    sent = running[-1].transferred_bytes - running[0].transferred_bytes
+    seconds = (running[-1].at_ms - running[0].at_ms) / 1000
+    assert sent > 20 * (1 << 20)
     assert sent / seconds < 30 * (1 << 20)
 
 
