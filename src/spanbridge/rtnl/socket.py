@@ -108,16 +108,6 @@ class Rtnl(Transport):
         bodies = self.ask(*after, *map(_look_up, names), tolerate=_NO_LINK)
         return [None if body is None else parse_link(body) for body in bodies[len(after) :]]
 
-    def change_link(self, index: int, change: Message) -> Link | None:
-        """
-        Send a request, and look at a link then; None when there is none.
-
-        Raises:
-            RtnlError: The request failed.
-        """
-        body = self.ask(change, _look_up(index), tolerate=_NO_LINK)[1]
-        return None if body is None else parse_link(body)
-
     def _find_link(self, which: int | str) -> bytes | None:
         return self.ask(_look_up(which), tolerate=_NO_LINK)[0]
 

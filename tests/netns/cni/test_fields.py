@@ -69,6 +69,15 @@ def test_the_host_end_has_no_queue(
     assert links(pod)["eth0"]["txqlen"] == 1000
 
 
+def test_a_pair_has_one_queue_at_each_end(
+    cni: Cni, conf: MakeConf, node: Netns, pod: Netns, links: Read
+) -> None:
+    result = cni.add(conf(), pod)
+
+    for link in (links(node)[result["interfaces"][1]["name"]], links(pod)["eth0"]):
+        assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
+
+
 @pytest.mark.parametrize("wanted", [True, False], ids=["on", "off"])
 @pytest.mark.parametrize(
     ("field", "flag"), [("hairpinMode", "hairpin"), ("portIsolation", "isolated")]

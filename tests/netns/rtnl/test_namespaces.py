@@ -18,6 +18,7 @@ from spanbridge.rtnl import (
     delete_named_netns,
     named_netns,
     new_veth,
+    set_link,
 )
 from spanbridge.testing.plugin import Netns, run
 
@@ -288,3 +289,22 @@ def test_a_leftover_file_is_deleted(named: str) -> None:
 def test_an_impossible_name_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="as name of a network namespace"):
         create_named_netns(name)
+
+
+def test_kept_sysctls_are_those_of_their_namespace(node_ns: NetNs, node: Netns) -> None:
+    node_ns.keep_sysctls()
+
+    assert node_ns.write_sysctls([("net/ipv4/ip_forward", "1")]) == ("net/ipv4/ip_forward",)
+
+    told = run("ip", "netns", "exec", node.name, "cat", "/proc/sys/net/ipv4/ip_forward")
+    assert told.strip() == "1"
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "0"
+
+
+def test_announcements_are_switched_on_by_netlink(pod_ns: NetNs, pod: Netns) -> None:
+    run("ip", "-n", pod.name, "link", "add", "br9", "type", "bridge")
+    with Rtnl.open(pod_ns) as rtnl:
+        rtnl.request(set_link("br9", arp_notify=True))
+
+    path = "/proc/sys/net/ipv4/conf/br9/arp_notify"
+    assert run("ip", "netns", "exec", pod.name, "cat", path).strip() == "1"

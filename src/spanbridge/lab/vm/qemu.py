@@ -37,7 +37,7 @@ TRIAL_S: Final = 8.0
 
 KVM: Final = "kvm"
 ICOUNT: Final = "icount"
-"""Accelerators: none is emulated; and emulation whose clock counts instructions."""
+"""Accelerators: a processor that is not emulated, and one whose clock counts instructions."""
 
 _TRIAL_WORDS: Final = "a kernel runs"
 _QEMU: Final = "qemu-system-x86_64"
