@@ -38,7 +38,7 @@ OWN_NETNS: Final = "/proc/thread-self/ns/net"
 """The namespace of whoever looks; ``/proc/self`` is always the main thread's."""
 
 _KEPT_DIRS: Final[dict[tuple[int, int], sysctls.OpenDirs]] = {}
-"""By the identity of their namespace, which they keep alive."""
+"""By the identity of their namespace; it is kept alive, or another one could get its number."""
 
 
 class NetNs:
@@ -254,8 +254,10 @@ class NetNs:
         return self.run(write)
 
     def keep_sysctls(self) -> None:
-        """Keep directories of sysctls of the namespace open, for as long as the process lives."""
-        _KEPT_DIRS[self.identity] = self.run(sysctls.OpenDirs)
+        """Keep it, and directories of its sysctls, open for as long as the process lives."""
+        if self.identity not in _KEPT_DIRS:
+            os.dup(self.fd)  # an open directory does not keep its namespace alive
+            _KEPT_DIRS[self.identity] = self.run(sysctls.OpenDirs)
 
 
 class _Place(_thread._local):  # noqa: SLF001  # importing threading takes milliseconds

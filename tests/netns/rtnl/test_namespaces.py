@@ -5,6 +5,7 @@ import contextlib
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -308,3 +309,13 @@ def test_announcements_are_switched_on_by_netlink(pod_ns: NetNs, pod: Netns) -> 
 
     path = "/proc/sys/net/ipv4/conf/br9/arp_notify"
     assert run("ip", "netns", "exec", pod.name, "cat", path).strip() == "1"
+
+
+def test_a_namespace_whose_sysctls_are_kept_keeps_its_number() -> None:
+    with NetNs.empty() as kept:
+        kept.keep_sysctls()
+
+    for _ in range(50):  # the kernel takes its time to end a namespace
+        with NetNs.empty() as other:
+            assert other != kept
+        time.sleep(0.02)
