@@ -194,8 +194,11 @@ def _identity(path: Path | str) -> tuple[int, int] | None:
 
 @pytest.fixture
 def node(netns: MakeNetns) -> Netns:
-    """A namespace that stands for a node."""
-    return netns("node")
+    """A namespace that stands for a node, and forwards nothing yet."""
+    made = netns("node")
+    # A new namespace takes it from the machine's first, where containers may run.
+    made.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    return made
 
 
 @pytest.fixture
