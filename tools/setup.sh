@@ -24,6 +24,7 @@ missing_packages() {
   has nft || echo nftables
   has_library libnftables.so.1 || echo libnftables1
   has ping || echo iputils-ping
+  has sysctl || echo procps
   has tcpdump || echo tcpdump
   has dnsmasq || echo dnsmasq-base
   has busybox || echo busybox-static
