@@ -18,6 +18,7 @@ PLUGINS: Final = next(
     filter(Path.is_dir, map(Path, ("/usr/lib/cni", "/opt/cni/bin"))), Path("/usr/lib/cni")
 )
 NETNS_DIR: Final = Path("/run/netns")
+FORWARDING: Final = Path("/proc/sys/net/ipv4/ip_forward")
 FIGURES: Final = "figures.json"
 PICTURE: Final = "picture.png"
 PNG: Final = b"\x89PNG\r\n"
@@ -29,6 +30,7 @@ def quick(
 ) -> Iterator["subprocess.CompletedProcess[str]"]:
     """One small run; its files are in the working directory that it tells of."""
     place = tmp_path_factory.mktemp("bench")
+    forwarding = FORWARDING.read_text()
     argv = [sys.executable, "-m", "bench", "--quick", "--json", str(place / FIGURES)]
     yield subprocess.run(
         [*argv, "--picture", str(place / PICTURE)],
@@ -40,6 +42,8 @@ def quick(
     )
     # It removes bridges itself, so the rules of their gateways wait for a DEL that never comes.
     run("nft", "flush", "ruleset")
+    # And a gateway that is gone leaves forwarding on.
+    FORWARDING.write_text(forwarding)
 
 
 def written(quick: "subprocess.CompletedProcess[str]", name: str) -> Path:
